@@ -1,0 +1,1 @@
+"""Procedurally generated videos whose truth is known."""

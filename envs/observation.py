@@ -1,0 +1,77 @@
+"""What an agent sees: the fast view, the slow clips it asked for, and the question."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videozoom.envs.tasks import EpisodeKind, Span
+
+EPISODE_KINDS = tuple(EpisodeKind)
+"""Order in which `Observation["episode_kind"]` counts the kinds."""
+
+
+class VideoDecodeError(Exception):
+    """A video, or a span of it, could not be read. The message names the file and the reason."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoClip:
+    """Frames of one span of a video, as they are shown to the agent (no timestamps drawn).
+
+    Two clips are equal when their key, span, times and pixels are.
+    """
+
+    frames: NDArray[np.uint8]
+    """`[F, H, W, 3]`, RGB. Read-only: clips are shared between episodes."""
+    times_s: NDArray[np.float64]
+    """`[F]`, presentation time of each frame in seconds, ascending."""
+    span_s: Span
+    """The span that was asked for."""
+    key: str
+    """Names the content: the same key means the same pixels (file, frames, size, resize rule)."""
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, VideoClip)
+            and self.key == other.key
+            and self.span_s == other.span_s
+            and np.array_equal(self.times_s, other.times_s)
+            and np.array_equal(self.frames, other.frames)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.key, self.span_s))
+
+
+class Observation(TypedDict):
+    """Observation of `VideoZoomEnv`; `fast_view.span_s` is `[0, duration)`."""
+
+    fast_view: VideoClip
+    clips: tuple[VideoClip, ...]
+    """Accepted slow clips, sorted by start."""
+    question: str
+    options: tuple[str, ...]
+    step: int
+    """Steps taken so far, from 0."""
+    max_steps: int
+    episode_kind: int
+    """Index into `EPISODE_KINDS`."""
+
+
+class FrameSource(Protocol):
+    """The one place where frames are read."""
+
+    def duration_s(self, video: Path) -> float:
+        """Return the video's duration in seconds; raises `VideoDecodeError`."""
+        ...
+
+    def fast_view(self, video: Path) -> VideoClip:
+        """Return many small frames of the whole video; raises `VideoDecodeError`."""
+        ...
+
+    def slow_clip(self, video: Path, span_s: Span) -> VideoClip:
+        """Return few large frames of `span_s`; raises `VideoDecodeError`."""
+        ...

@@ -1,0 +1,1 @@
+"""Protocols: how an observation becomes messages, and how text becomes an action."""

@@ -1,0 +1,1 @@
+"""Composition root: configs, command line, training, evaluation and reports."""

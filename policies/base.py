@@ -1,0 +1,60 @@
+"""The seam between episodes and whoever acts in them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videozoom.envs.messages import Prompt
+from videozoom.envs.observation import Observation
+from videozoom.envs.tasks import Task
+
+
+class FinishReason(StrEnum):
+    """Why a completion ended."""
+
+    STOP = "stop"
+    """The end-of-turn token was sampled."""
+    LENGTH = "length"
+    """The token budget ran out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Everything needed to act once."""
+
+    prompt: Prompt
+    observation: Observation
+    task: Task
+    """For scripted policies only (the oracle); a learned policy must not look at it."""
+    seed: tuple[int, ...] = (0,)
+    """Entropy of this generation. The same request and seed give the same completion, whatever else is in the batch
+    (up to floating-point differences between batch shapes)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One generation. T counts sampled tokens, the end-of-turn token included.
+
+    `text` leaves out the end-of-turn token and the prompt's forced prefix.
+    """
+
+    text: str
+    finish_reason: FinishReason = FinishReason.STOP
+    token_ids: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    """`[T]`; empty for scripted policies."""
+    logprobs: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    """`[T]`, log-probability of each sampled token under the distribution it was sampled from."""
+    num_prompt_tokens: int = 0
+    num_visual_tokens: int = 0
+
+
+class Policy(Protocol):
+    """Acts on a batch of requests."""
+
+    def act(self, requests: Sequence[Request]) -> list[Completion]:
+        """Return one completion per request, in order."""
+        ...

@@ -1,0 +1,1 @@
+"""Pure scoring of finished episodes: outcome, overlap, format, and the rubric that weighs them."""

@@ -1,0 +1,34 @@
+"""What rewards are allowed to look at."""
+
+from dataclasses import dataclass
+
+from videozoom.envs.tasks import EpisodeKind, Span, Status
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeFacts:
+    """The scored facts of one finished episode.
+
+    Example:
+        >>> EpisodeFacts(EpisodeKind.MULTI_STEP, Status.ANSWERED, answer="B",
+        ...              spans_s=(Span(4.0, 8.0),), num_steps=2, num_malformed=0).answer
+        'B'
+    """
+
+    kind: EpisodeKind
+    status: Status
+    answer: str | None
+    """Final answer letter, `None` without one."""
+    spans_s: tuple[Span, ...]
+    """Accepted zooms in the order they were made."""
+    num_steps: int
+    num_malformed: int
+    """Steps whose output was no valid action."""
+
+
+@dataclass(frozen=True, slots=True)
+class RewardBreakdown:
+    """A rubric's verdict: the weighted total and the unweighted parts that applied."""
+
+    total: float
+    parts: dict[str, float]

@@ -1,0 +1,1 @@
+"""Episodes and groups: running them, their advantages, traces and metrics."""
