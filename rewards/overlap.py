@@ -1,0 +1,58 @@
+"""Overlap of time spans, and the zoom reward built on it. The interval functions of the whole project.
+
+Spans are half-open: two spans that only touch do not overlap, and an empty span overlaps nothing.
+"""
+
+from collections.abc import Iterable
+
+from videozoom.envs.tasks import EpisodeKind, Span, Task
+from videozoom.rewards.facts import EpisodeFacts
+
+
+def intersection_s(first: Span, second: Span) -> float:
+    """Return the length of what both spans share, in seconds, 0 if nothing.
+
+    Example:
+        >>> intersection_s(Span(0.0, 6.0), Span(4.0, 8.0))
+        2.0
+        >>> intersection_s(Span(0.0, 4.0), Span(4.0, 8.0))
+        0.0
+    """
+    return max(0.0, min(first.end_s, second.end_s) - max(first.start_s, second.start_s))
+
+
+def iou(first: Span, second: Span) -> float:
+    """Return the intersection over union of two spans, in [0, 1]; 0 if both are empty.
+
+    Example:
+        >>> iou(Span(0.0, 6.0), Span(4.0, 8.0))
+        0.25
+    """
+    shared_s = intersection_s(first, second)
+    if shared_s <= 0.0:
+        return 0.0
+    # The union is at least the intersection; rounding must not push the ratio above 1.
+    return min(1.0, shared_s / (first.length_s + second.length_s - shared_s))
+
+
+def any_overlap(span: Span, others: Iterable[Span]) -> bool:
+    """Return whether `span` shares more than a point with any of `others`.
+
+    Example:
+        >>> any_overlap(Span(0.0, 4.0), [Span(4.0, 8.0), Span(3.5, 3.6)])
+        True
+    """
+    return any(intersection_s(span, other) > 0.0 for other in others)
+
+
+def overlap_reward(task: Task, facts: EpisodeFacts) -> float | None:
+    """Return 1 if the single zoom of a `zoom_step` episode overlaps any evidence span, else 0.
+
+    `None` for other kinds, and for a task without annotated evidence, where the reward is undefined.
+
+    Source: LOVE-R1, eq. (2). The paper compares with one evidence span; with several, any of them counts, as in the
+    released training code.
+    """
+    if facts.kind is not EpisodeKind.ZOOM_STEP or not task.evidence:
+        return None
+    return float(any(any_overlap(span, task.evidence) for span in facts.spans_s))
