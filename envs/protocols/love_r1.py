@@ -4,9 +4,10 @@ Source: LOVE-R1, Sec. 3 (template (c)), Sec. 4.2 (prefixes), Sec. 5.1 (timestamp
 The wording of the prompts is ours; `prompts` loads another.
 """
 
+import copy
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -97,6 +98,12 @@ class LoveR1Protocol:
         self.rules = PARSERS[parser] if isinstance(parser, str) else parser
         self.overlay = TimestampOverlay(timestamp_colour, timestamp_scale) if timestamps else None
 
+    def without_instruction(self) -> "LoveR1Protocol":
+        """Return the same protocol without its instruction, as in the paper's first training stage."""
+        twin = copy.copy(self)
+        twin.prompts = replace(self.prompts, instruction="")
+        return twin
+
     def prompt(self, observation: Observation) -> Prompt:
         """Return system and user message, and the prefix the step forces."""
         return Prompt(
@@ -157,7 +164,7 @@ class LoveR1Protocol:
         for clip in sorted(observation["clips"], key=lambda clip: clip.span_s):
             parts.append(TextPart(f"Subset zoom-in video clip {_write_times(clip.span_s)}:"))
             parts.append(VideoPart(self._drawn(clip)))
-        parts.append(TextPart(f"{self._question(observation)}\n{self.prompts.instruction}"))
+        parts.append(TextPart(f"{self._question(observation)}\n{self.prompts.instruction}".rstrip("\n")))
         return tuple(parts)
 
     def _drawn(self, clip: VideoClip) -> VideoClip:
