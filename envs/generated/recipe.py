@@ -1,0 +1,158 @@
+"""The dials of generated videos."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from math import comb
+from typing import Any
+
+from videozoom.envs.generated.signs import CUES, SIGNS
+from videozoom.envs.tasks import OPTION_LETTERS
+
+GENERATOR_VERSION = 1
+"""Raise it when the same recipe would give other videos or tasks."""
+
+
+class RecipeError(ValueError):
+    """A dial has an impossible value. The message is one sentence with the value and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoRecipe:
+    """How many videos to generate, and how hard they are. Equal recipes give equal videos and tasks.
+
+    A video shows muted background scenes and a few *events*: a coloured frame (the cue, visible in the fast view)
+    around a panel with a *sign* (the detail, legible only in a slow clip). A question asks for the sign of a cue.
+
+    Example:
+        >>> VideoRecipe(num_videos=2, length_s=64.0, seed=7).num_events
+        4
+    """
+
+    num_videos: int
+    length_s: float | tuple[float, float] = 64.0
+    """Length of each video, or the smallest and largest; drawn in multiples of `event_length_s`."""
+    fps: float = 2.0
+    width_px: int = 112
+    height_px: int = 112
+    num_events: int | tuple[int, int] = 4
+    """Events with a sign, or the fewest and most; their cues differ."""
+    event_length_s: float = 4.0
+    aligned: bool = True
+    """Whether events start at multiples of their length."""
+    decoy_probability: float = 0.0
+    """Chance, for each queried cue, that blank events show the same cue elsewhere in the video."""
+    num_decoys: int = 1
+    """Blank events for a cue that has any."""
+    cell_px: int = 2
+    """Side of one of a sign's 4x4 cells; the detail vanishes when 2 cells fall into one pixel."""
+    detail_tiles: int = 5
+    """The panel repeats the sign this many times in each direction."""
+    evidence_events: int = 1
+    """Events a question needs; with 2 or more the answer lists a sign for each."""
+    questions_per_video: int = 1
+    num_options: int = 4
+    fixed_options: bool = True
+    """Whether a letter always stands for the same option; otherwise options are drawn and shuffled."""
+    quality: int = 16
+    """x264 constant rate factor; lower is better and larger."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def content_hash(self) -> str:
+        """12 hexadecimal digits that name the content of a video given its index.
+
+        `num_videos` does not enter: more videos of a recipe begin with the same ones.
+        """
+        values = self.as_dict() | {"version": GENERATOR_VERSION}
+        del values["num_videos"]
+        return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=6).hexdigest()
+
+    @property
+    def length_range_s(self) -> tuple[float, float]:
+        """Smallest and largest length of a video."""
+        return self.length_s if isinstance(self.length_s, tuple) else (self.length_s, self.length_s)
+
+    @property
+    def num_events_range(self) -> tuple[int, int]:
+        """Fewest and most events with a sign."""
+        return self.num_events if isinstance(self.num_events, tuple) else (self.num_events, self.num_events)
+
+    @property
+    def block_px(self) -> int:
+        """Side of the block over which every sign has the same mean: two cells."""
+        return 2 * self.cell_px
+
+    @property
+    def frames_per_event(self) -> int:
+        """Frames an event lasts."""
+        return round(self.event_length_s * self.fps)
+
+    @property
+    def signs_per_place(self) -> int:
+        """How many signs compete for each place of an answer: `num_options ** (1 / evidence_events)`, rounded up."""
+        count = 1
+        while count**self.evidence_events < self.num_options:
+            count += 1
+        return count
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the dials as plain JSON values."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+
+
+def _check(recipe: VideoRecipe) -> None:
+    def need(fine: bool, name: str, allowed: str) -> None:
+        if not fine:
+            raise RecipeError(f"{name} is {getattr(recipe, name)!r} but must be {allowed}.")
+
+    need(recipe.num_videos >= 1, "num_videos", "at least 1")
+    need(recipe.fps > 0, "fps", "positive")
+    need(_is_whole(recipe.event_length_s * recipe.fps, 1), "event_length_s", "a whole number of frames, at least one")
+    shortest_s, longest_s = recipe.length_range_s
+    need(
+        shortest_s <= longest_s
+        and all(_is_whole(length / recipe.event_length_s, 1) for length in (shortest_s, longest_s)),
+        "length_s",
+        f"multiples of event_length_s ({recipe.event_length_s:g}), the smaller first",
+    )
+    need(recipe.cell_px >= 2 and recipe.cell_px % 2 == 0, "cell_px", "even and at least 2")
+    panel_px = (recipe.detail_tiles * 2 + 6) * recipe.block_px
+    need(recipe.detail_tiles >= 1, "detail_tiles", "at least 1")
+    for name in ("width_px", "height_px"):
+        side_px = getattr(recipe, name)
+        allowed = f"a multiple of {recipe.block_px} and at least {panel_px} for this detail size"
+        need(side_px % recipe.block_px == 0 and side_px >= panel_px, name, allowed)
+    fewest, most = recipe.num_events_range
+    need(1 <= fewest <= most <= len(CUES), "num_events", f"between 1 and {len(CUES)}, the smaller first")
+    need(1 <= recipe.evidence_events <= fewest, "evidence_events", f"between 1 and the number of events ({fewest})")
+    num_questions = comb(fewest, recipe.evidence_events)
+    need(1 <= recipe.questions_per_video <= num_questions, "questions_per_video", f"between 1 and {num_questions}")
+    need(0.0 <= recipe.decoy_probability <= 1.0, "decoy_probability", "between 0 and 1")
+    need(recipe.num_decoys >= 1, "num_decoys", "at least 1; set decoy_probability to 0 for none")
+    need(2 <= recipe.num_options <= len(OPTION_LETTERS), "num_options", f"between 2 and {len(OPTION_LETTERS)}")
+    most_options = len(SIGNS) ** recipe.evidence_events
+    need(recipe.num_options <= most_options, "num_options", f"at most {most_options}, the number of possible answers")
+    if recipe.fixed_options:
+        exact = recipe.signs_per_place**recipe.evidence_events == recipe.num_options
+        need(
+            exact,
+            "num_options",
+            f"a number to the power of evidence_events ({recipe.evidence_events}) if options are fixed",
+        )
+    need(0 <= recipe.quality <= 51, "quality", "between 0 and 51")
+    num_decoys = recipe.num_decoys * min(most, recipe.questions_per_video * recipe.evidence_events)
+    num_slots = most + (num_decoys if recipe.decoy_probability > 0 else 0)
+    need(
+        num_slots * recipe.event_length_s <= shortest_s,
+        "length_s",
+        f"at least {num_slots * recipe.event_length_s:g} to hold {num_slots} events",
+    )
+
+
+def _is_whole(value: float, least: int) -> bool:
+    return Fraction(value).limit_denominator(10**6).denominator == 1 and value >= least - 1e-9
