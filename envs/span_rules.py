@@ -1,0 +1,114 @@
+"""The one rule that decides which zoom spans are valid; its numbers are fields, published settings are presets."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from videozoom.envs.actions import Malformed, MalformedReason
+from videozoom.envs.tasks import Span
+from videozoom.rewards.overlap import iou
+
+
+class OutOfBounds(StrEnum):
+    """What happens to a span that leaves the video."""
+
+    REJECT = "reject"
+    CLAMP = "clamp"
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRules:
+    """Checks a zoom, in this order: finite, sorted, bounds, padding, length, expansion, repeat.
+
+    The defaults are the training rules of LOVE-R1's released code (the paper states none); `evaluation` gives those
+    of its evaluation code.
+
+    Example:
+        >>> SpanRules().check(Span(10.0, 20.0), duration_s=64.0)
+        Span(start_s=10.0, end_s=20.0)
+        >>> SpanRules().check(Span(10.0, 60.0), duration_s=64.0)
+        Malformed(reason=<MalformedReason.TOO_LONG: 'too_long'>)
+    """
+
+    min_length_s: float = 1.0
+    max_length_s: float = 60.0
+    max_fraction: float = 0.5
+    """A span must not be longer than this fraction of the video."""
+    repeat_iou: float = 0.7
+    """A span is a repeat if its IoU with a held span is above this; 1 allows repeats."""
+    out_of_bounds: OutOfBounds | str = OutOfBounds.REJECT
+    tolerance_s: float = 1.0
+    """With `reject`: how far a span may end behind the video, whose duration is rarely a whole second."""
+    pad_s: float = 0.0
+    """Added at both ends before the lengths are checked."""
+    expand_to_s: float = 0.0
+    """A valid span shorter than this is widened around its middle; 0 leaves spans as they are."""
+    expand_max_fraction: float = 0.125
+    """Spans are not widened beyond this fraction of the video."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` on a number that makes no sense."""
+        if self.out_of_bounds not in tuple(OutOfBounds):
+            raise ValueError(f"out_of_bounds must be reject or clamp, got {self.out_of_bounds!r}.")
+        for name in ("min_length_s", "tolerance_s", "pad_s", "expand_to_s"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0.0):
+                raise ValueError(f"{name} must be a number of seconds of at least 0, got {value}.")
+        for name in ("max_fraction", "repeat_iou", "expand_max_fraction"):
+            value = getattr(self, name)
+            if not 0.0 < value <= 1.0:
+                raise ValueError(f"{name} must be above 0 and at most 1, got {value}.")
+        if not self.max_length_s >= self.min_length_s:
+            raise ValueError(f"max_length_s ({self.max_length_s}) must be at least min_length_s ({self.min_length_s}).")
+
+    @classmethod
+    def evaluation(cls) -> Self:
+        """Return the rules of LOVE-R1's released evaluation code: padded, clamped, widened, no upper length."""
+        return cls(
+            min_length_s=3.0,
+            max_length_s=math.inf,
+            max_fraction=1.0,
+            repeat_iou=0.3,
+            out_of_bounds=OutOfBounds.CLAMP,
+            pad_s=5.0,
+            expand_to_s=30.0,
+        )
+
+    def check(self, span_s: Span, duration_s: float, held_spans_s: Iterable[Span] = ()) -> Span | Malformed:
+        """Return the span to zoom into, inside `[0, duration_s)`, or why there is none.
+
+        Lengths are checked before the end is clipped to the duration: the last, incomplete second can be asked for.
+        """
+        start_s, end_s = sorted((float(span_s.start_s), float(span_s.end_s)))
+        if not (math.isfinite(start_s) and math.isfinite(end_s)):
+            return Malformed(MalformedReason.NOT_A_SPAN)
+        if self.out_of_bounds == OutOfBounds.REJECT and (start_s < 0.0 or end_s > duration_s + self.tolerance_s):
+            return Malformed(MalformedReason.OUT_OF_BOUNDS)
+        padded_s = Span(start_s - self.pad_s, end_s + self.pad_s)
+        inside_s = _clip(padded_s, duration_s)
+        if inside_s.length_s <= 0.0 < padded_s.length_s:
+            return Malformed(MalformedReason.OUT_OF_BOUNDS)
+        checked_s = inside_s if self.out_of_bounds == OutOfBounds.CLAMP else padded_s
+        if checked_s.length_s < self.min_length_s or checked_s.length_s <= 0.0:
+            return Malformed(MalformedReason.TOO_SHORT)
+        if checked_s.length_s > min(self.max_length_s, self.max_fraction * duration_s):
+            return Malformed(MalformedReason.TOO_LONG)
+        final_s = self._expand(inside_s, duration_s)
+        if any(iou(final_s, held_s) > self.repeat_iou for held_s in held_spans_s):
+            return Malformed(MalformedReason.REPEATED)
+        return final_s
+
+    def _expand(self, span_s: Span, duration_s: float) -> Span:
+        """Return `span_s` widened around its middle to the length asked for, inside the video."""
+        length_s = min(self.expand_to_s, self.expand_max_fraction * duration_s)
+        if span_s.length_s >= length_s:
+            return span_s
+        middle_s = (span_s.start_s + span_s.end_s) / 2
+        return _clip(Span(middle_s - length_s / 2, middle_s + length_s / 2), duration_s)
+
+
+def _clip(span_s: Span, duration_s: float) -> Span:
+    """Return the part of `span_s` inside `[0, duration_s)`; of length 0 or less if there is none."""
+    return Span(max(0.0, span_s.start_s), min(duration_s, span_s.end_s))

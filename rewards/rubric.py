@@ -1,0 +1,98 @@
+"""The rubric: named, weighted rewards with a breakdown per part."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from videozoom.envs.tasks import Status, Task
+from videozoom.rewards.facts import EpisodeFacts, RewardBreakdown
+from videozoom.rewards.format import format_reward
+from videozoom.rewards.outcome import outcome_reward
+from videozoom.rewards.overlap import overlap_reward
+
+RewardFunction = Callable[[Task, EpisodeFacts], float | None]
+"""Scores one finished episode; `None` if the reward does not apply to it."""
+
+REWARDS: dict[str, RewardFunction] = {
+    "outcome": outcome_reward,
+    "overlap": overlap_reward,
+    "format": format_reward,
+}
+"""Rewards by the name a config uses. Add your own under a new name."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedReward:
+    """A reward, its name in logs, and its weight in the total."""
+
+    name: str
+    function: RewardFunction
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rubric:
+    """Scores finished episodes as the weighted sum of the rewards that apply.
+
+    A reward of weight 0 is not in the total but in the breakdown: it is measured, not trained on.
+
+    Example:
+        >>> rubric = Rubric.from_weights({"outcome": 1.0, "format": 0.5})
+        >>> rubric.score(task_with_answer_b, facts_of_a_well_formed_b)
+        RewardBreakdown(total=1.5, parts={'outcome': 1.0, 'format': 1.0})
+    """
+
+    rewards: Sequence[WeightedReward]
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` if names repeat, a weight is not finite, or all weights are 0."""
+        names = [reward.name for reward in self.rewards]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"Rewards of a rubric need unique names; more than once: {', '.join(repeated)}.")
+        for reward in self.rewards:
+            if not math.isfinite(reward.weight):
+                raise ValueError(f"The weight of reward {reward.name!r} must be a finite number, got {reward.weight}.")
+        if all(reward.weight == 0.0 for reward in self.rewards):
+            raise ValueError("A rubric needs at least one reward whose weight is not 0.")
+
+    @classmethod
+    def from_weights(cls, weights: Mapping[str, float]) -> Self:
+        """Return a rubric of registered rewards.
+
+        Raises:
+            ValueError: if a name is not in `REWARDS`, or the weights are not valid.
+        """
+        for name in weights:
+            if name not in REWARDS:
+                raise ValueError(f"Unknown reward {name!r}; there are {', '.join(REWARDS)}.")
+        return cls(tuple(WeightedReward(name, REWARDS[name], weight) for name, weight in weights.items()))
+
+    @classmethod
+    def love_r1(cls, format_weight: float = 0.0) -> Self:
+        """Return outcome and overlap with weight 1 each; an episode's kind decides which one applies.
+
+        Source: LOVE-R1, eq. (1) and (2). The released code adds a format reward: `format_weight=1`.
+        """
+        return cls.from_weights({"outcome": 1.0, "overlap": 1.0, "format": format_weight})
+
+    def score(self, task: Task, facts: EpisodeFacts) -> RewardBreakdown:
+        """Return total and parts of one finished episode; empty and 0 if its video could not be read.
+
+        Raises:
+            ValueError: if a reward returns a number that is not finite.
+        """
+        if facts.status is Status.ERROR_DECODE:
+            return RewardBreakdown(0.0, {})
+        parts: dict[str, float] = {}
+        total = 0.0
+        for reward in self.rewards:
+            value = reward.function(task, facts)
+            if value is None:
+                continue
+            if not math.isfinite(value):
+                raise ValueError(f"Reward {reward.name!r} returned {value} for task {task.task_id!r}.")
+            parts[reward.name] = float(value)
+            total += reward.weight * float(value)
+        return RewardBreakdown(total, parts)
