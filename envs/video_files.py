@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container import InputContainer
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image
@@ -118,9 +119,12 @@ def _decode(
     first, last = min(wanted), max(wanted)
     container.seek(first, stream=stream, backward=True)
     target: tuple[int, int] | None = None
+    # Kept over all frames, with one thread: setting up the conversion costs many times the conversion.
+    reformatter = VideoReformatter()
     for frame in _frames(container, stream):
         if frame.pts in wanted and not frame.is_corrupt:
-            image = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+            rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+            image = np.rot90(rgb, frame.rotation // 90)
             target = target or size(image.shape[0], image.shape[1])
             found[frame.pts] = _resized(image, target, resize)
         if frame.pts is not None and frame.pts >= last:
