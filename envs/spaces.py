@@ -127,13 +127,13 @@ def _flatdim(space: SpanSpace) -> int:
     return 2
 
 
-@spaces.utils.flatten.register(SpanSpace)  # type: ignore[misc]
-def _flatten(space: SpanSpace, x: NDArray[np.float32]) -> NDArray[np.float32]:
+@spaces.utils.flatten.register(SpanSpace)
+def _flatten(space: SpanSpace, x: NDArray[np.float32]) -> NDArray[np.float32]:  # type: ignore[misc]
     return np.asarray(x, np.float32)
 
 
-@spaces.utils.unflatten.register(SpanSpace)  # type: ignore[misc]
-def _unflatten(space: SpanSpace, x: NDArray[np.float32]) -> NDArray[np.float32]:
+@spaces.utils.unflatten.register(SpanSpace)
+def _unflatten(space: SpanSpace, x: NDArray[np.float32]) -> NDArray[np.float32]:  # type: ignore[misc]
     return np.asarray(x, np.float32)
 
 

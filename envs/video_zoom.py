@@ -206,7 +206,10 @@ class VideoZoomEnv(gymnasium.Env[Observation, Any]):
         for name in options:
             if name not in _RESET_OPTIONS:
                 raise ValueError(f"Unknown reset option {name!r}; there are {', '.join(_RESET_OPTIONS)}.")
-        kind = EpisodeKind(options.get("episode_kind", EpisodeKind.MULTI_STEP))
+        kind = options.get("episode_kind", EpisodeKind.MULTI_STEP)
+        if kind not in EPISODE_KINDS:
+            raise ValueError(f"episode_kind must be one of {', '.join(EPISODE_KINDS)}, got {kind!r}.")
+        kind = EpisodeKind(kind)
         max_steps = _checked_max_steps(options.get("max_steps", self._max_steps))
         return self._task(options.get("task")), kind, 1 if kind is EpisodeKind.ZOOM_STEP else max_steps
 
@@ -238,12 +241,12 @@ def _as_action(action: Any) -> Action:
     if isinstance(action, ZoomIn | Answer | Malformed):
         return action
     try:
-        kind = ACTION_KINDS[int(action["kind"])]
+        kind = dict(enumerate(ACTION_KINDS))[int(action["kind"])]
         if kind == "zoom":
             start_s, end_s = (float(time_s) for time_s in action["span_s"])
             return ZoomIn(Span(start_s, end_s))
         choice = int(action["choice"])
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"An action is ZoomIn, Answer, Malformed, or a dictionary with kind, span_s and choice, got {action!r}."
         ) from error

@@ -11,10 +11,11 @@ from videozoom.envs.tasks import OPTION_LETTERS, Span
 _BOX_START = "\\boxed{"
 _BRACE = re.compile(r"[{}]")
 _INTEGER = r"[+-]?[0-9]+"
-_DECIMAL = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+# No two repetitions of digits stand side by side: the time must stay linear in the length of the text.
+_DECIMAL = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _SPAN_OF_INTEGERS = re.compile(rf"\[\s*({_INTEGER})\s*,\s*({_INTEGER})\s*\]")
 _SPAN_OF_DECIMALS = re.compile(rf"\[\s*({_DECIMAL})\s*,\s*({_DECIMAL})\s*\]")
-_LETTER_ALONE = re.compile(r"\(?([A-Za-z])(?:[).:,].*)?", re.DOTALL)
+_LETTER_ALONE = re.compile(r"\(?([A-Za-z])(?:[).:].*)?", re.DOTALL)
 
 
 class BoxChoice(StrEnum):

@@ -59,7 +59,7 @@ class LoveR1Prompts:
 
 
 class LoveR1Protocol:
-    """Markov prompts with drawn timestamps; actions in `\\boxed{}` after a prefix.
+    r"""Markov prompts with drawn timestamps; actions in `\boxed{}` after a prefix.
 
     A prompt holds the fast view, the accepted clips sorted by start, and the question; earlier reasoning is dropped.
     In `zoom_step` episodes the zoom prefix is forced, at the last step of a `multi_step` episode the answer prefix;
@@ -78,7 +78,7 @@ class LoveR1Protocol:
     Example:
         >>> protocol = LoveR1Protocol("love_r1_compact")
         >>> protocol.write(ZoomIn(Span(12.0, 16.0)), "A red border.", observation)
-        'I need to zoom in on the video.\\n\\nA red border. \\\\boxed{[12, 16]}'
+        'I need to zoom in on the video.\n\nA red border. \\boxed{[12, 16]}'
     """
 
     name = "love_r1"
