@@ -1,0 +1,104 @@
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from videozoom.envs.tasks import EpisodeKind
+from videozoom.rollout.groups import GroupSpec, sample_groups
+from videozoom.rollout.trace_rows import task_from_row, trace_row, trajectory_from_row
+from videozoom.rollout.traces import TraceWriter, read_traces
+from videozoom.rollout.types import Group
+
+
+def make_group(world: SimpleNamespace) -> Group:
+    spec = GroupSpec(world.make_task(), EpisodeKind.MULTI_STEP, (5, 0, 0, 1))
+    options = {"group_size": 6, "max_steps": 3, "make_env": world.make_env, "protocol": world.protocol}
+    (group,) = sample_groups([spec], policy=world.random, **options)
+    return group
+
+
+@pytest.fixture
+def rows(world: SimpleNamespace) -> list[dict[str, Any]]:
+    group = make_group(world)
+    return [
+        trace_row(group.task, trajectory, phase="train", policy="grpo", iteration=3, advantage=0.5)
+        for trajectory in group.trajectories
+    ]
+
+
+def test_a_row_starts_with_its_schema_version_and_says_everything_of_a_step(rows: list[dict[str, Any]]) -> None:
+    assert next(iter(rows[0])) == "schema_version"
+    zoom = next(step for row in rows for step in row["steps"] if step["text"] == "4-8")
+    assert zoom["action"] == {"type": "zoom_in", "span_s": [4.0, 8.0]}
+    assert zoom["num_completion_tokens"] == 3
+    assert rows[0]["task"]["evidence"] == [[4.0, 8.0]]
+    assert (rows[0]["iteration"], rows[0]["advantage"]) == (3, 0.5)
+
+
+def test_tasks_and_trajectories_come_back_from_the_file(
+    tmp_path: Path, world: SimpleNamespace, rows: list[dict[str, Any]]
+) -> None:
+    with TraceWriter(tmp_path / "traces.jsonl") as writer:
+        assert writer.write(rows) == len(rows)
+    group = make_group(world)
+    for row, trajectory in zip(read_traces(tmp_path / "traces.jsonl"), group.trajectories, strict=True):
+        assert task_from_row(row) == group.task
+        loaded = trajectory_from_row(row)
+        assert loaded.steps[0].completion.text == trajectory.steps[0].completion.text
+        assert [step.action for step in loaded.steps] == [step.action for step in trajectory.steps]
+        assert [len(step.completion.token_ids) for step in loaded.steps] == [3] * len(trajectory.steps)
+        for name in ("task_id", "kind", "member", "seed", "status", "answer", "spans_s", "reward", "error"):
+            assert getattr(loaded, name) == getattr(trajectory, name)
+
+
+@pytest.mark.parametrize("cut", [1, 20, 400])
+def test_a_torn_last_line_is_cut_off_and_written_again(tmp_path: Path, rows: list[dict[str, Any]], cut: int) -> None:
+    path = tmp_path / "traces.jsonl"
+    with TraceWriter(path) as writer:
+        writer.write(rows[:3])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut] if cut > 1 else whole[:-2])
+    assert len(list(read_traces(path))) == 2
+    with TraceWriter(path) as writer:
+        assert writer.write(rows[:3]) == 1
+    assert path.read_bytes() == whole
+
+
+def test_a_last_line_that_only_lacks_its_end_is_kept(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    path = tmp_path / "traces.jsonl"
+    with TraceWriter(path) as writer:
+        writer.write(rows[:2])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    assert len(list(read_traces(path))) == 2
+    with TraceWriter(path) as writer:
+        assert writer.write(rows[:2]) == 0
+    assert path.read_bytes() == whole
+
+
+def test_an_episode_is_never_written_twice(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    path = tmp_path / "traces.jsonl"
+    with TraceWriter(path) as writer:
+        assert writer.write([*rows, *rows]) == len(rows)
+        assert writer.write(rows[:2]) == 0
+    with TraceWriter(path) as writer:
+        assert writer.write(rows) == 0
+        # Another iteration, policy or phase is another episode.
+        assert writer.write([{**rows[0], "iteration": 4}, {**rows[0], "phase": "eval"}]) == 2
+    assert len(path.read_text().splitlines()) == len(rows) + 2
+
+
+def test_a_broken_line_in_the_middle_is_reported_with_file_and_line(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    path = tmp_path / "traces.jsonl"
+    path.write_text(json.dumps(rows[0]) + "\n{torn\n" + json.dumps(rows[1]) + "\n")
+    with pytest.raises(ValueError, match=r"traces\.jsonl, line 2: no JSON object"):
+        list(read_traces(path))
+
+
+def test_another_schema_version_is_refused(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    path = tmp_path / "traces.jsonl"
+    path.write_text(json.dumps({**rows[0], "schema_version": 99}) + "\n")
+    with pytest.raises(ValueError, match="schema_version 99; expected a trace of schema_version 1"):
+        list(read_traces(path))
