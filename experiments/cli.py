@@ -1,0 +1,150 @@
+"""The command line: `videozoom COMMAND [CONFIG] [key.sub=value ...]`.
+
+Heavy modules are imported by the command that needs them, so that `--help` answers at once.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videozoom.experiments.errors import UserError
+
+if TYPE_CHECKING:
+    from videozoom.experiments.config import Config
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+USER_ERRORS = frozenset(
+    {
+        "videozoom.experiments.errors.UserError",
+        "videozoom.envs.task_files.TaskFileError",
+        "videozoom.envs.generated.recipe.RecipeError",
+        "videozoom.policies.qwen_vl.CheckpointError",
+    }
+)
+"""Exceptions that are the user's mistake, by name: importing their modules here would be slow."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    try:
+        return _run(_parse(sys.argv[1:] if arguments is None else arguments))
+    except KeyboardInterrupt:
+        print("Interrupted; what was finished is kept.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if not is_user_error(error):
+            raise
+        print(f"videozoom: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_USER_ERROR
+
+
+def is_user_error(error: BaseException) -> bool:
+    """Return whether `error` is the user's mistake, told in one sentence, rather than ours."""
+    return any(f"{cls.__module__}.{cls.__qualname__}" in USER_ERRORS for cls in type(error).__mro__)
+
+
+def _run(options: argparse.Namespace) -> int:
+    config = _config_of(options)
+    if options.dry_run:
+        from videozoom.experiments.config_files import dump_config
+
+        print(dump_config(config), end="")
+        return 0
+    from videozoom.experiments.progress import console
+
+    console.quiet = options.quiet
+    match options.command:
+        case "demo":
+            from videozoom.experiments.demo import run_demo
+
+            run_demo(config, overwrite=options.overwrite)
+        case "train":
+            from videozoom.experiments.train import run_train
+
+            run_train(config, resume=options.resume, overwrite=options.overwrite)
+        case "eval":
+            from videozoom.experiments.evaluate import run_eval
+
+            results = run_eval(config)
+            if options.json:
+                print(json.dumps(results, indent=2))
+    return 0
+
+
+def _config_of(options: argparse.Namespace) -> "Config":
+    from videozoom.experiments.config_files import load_config
+
+    files = [argument for argument in options.arguments if "=" not in argument]
+    overrides = [argument for argument in options.arguments if "=" in argument]
+    if len(files) > 1:
+        raise UserError(f"Expected one configuration, got {', '.join(files)}; overrides look like key.sub=value")
+    source: str | Path | None = files[0] if files else options.default_config
+    if options.resume is not None:
+        from videozoom.experiments.run_folder import RunFolder
+
+        source = source or RunFolder.open(options.resume).config_file
+        overrides.append(f"run_dir={json.dumps(str(options.resume))}")
+    if source is None:
+        raise UserError(
+            f"videozoom {options.command} needs a configuration: the path of a YAML file or a built-in name"
+        )
+    return load_config(source, overrides)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    # Overrides may stand after options, where argparse no longer expects them.
+    unknown = [argument for argument in rest if argument.startswith("-")]
+    if unknown:
+        parser.error(f"unknown option {unknown[0]}; see: videozoom {options.command} --help")
+    options.arguments += rest
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="videozoom", description="Train and test agents that understand long videos by zooming in."
+    )
+    parser.add_argument("--version", action="version", version=f"videozoom {_version()}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    demo = _add_command(commands, "demo", "render videos, train a tiny model from nothing, write a report")
+    demo.set_defaults(default_config="demo")
+    train = _add_command(commands, "train", "cold start and reinforcement learning, as the configuration says")
+    train.add_argument("--resume", type=Path, metavar="RUN_DIR", help="continue this run from its last checkpoint")
+    for command in (demo, train):
+        command.add_argument("--overwrite", action="store_true", help="replace another run in the same folder")
+    evaluate = _add_command(commands, "eval", "measure a policy on the held-out tasks, with confidence intervals")
+    evaluate.add_argument("--json", action="store_true", help="print the numbers as JSON on stdout")
+    return parser
+
+
+def _add_command(commands: Any, name: str, does: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=does, description=f"{does.capitalize()}.")
+    parser.set_defaults(default_config=None, resume=None, json=False)
+    parser.add_argument(
+        "arguments",
+        nargs="*",
+        metavar="CONFIG | key.sub=value",
+        help="a YAML file or the name of a built-in configuration, and settings that replace its own",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the resolved configuration and stop")
+    parser.add_argument("--quiet", action="store_true", help="print no progress")
+    return parser
+
+
+def _version() -> str:
+    try:
+        return version("videozoom")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

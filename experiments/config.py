@@ -1,0 +1,317 @@
+"""The configuration of a run: every setting, its unit, its range and its default.
+
+Only `experiments/` knows these classes; everything below takes plain values.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Range = tuple[Positive, Positive]
+CountRange = tuple[Count, Count]
+
+
+class Section(BaseModel):
+    """A frozen group of settings that knows all its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class GeneratedVideos(Section):
+    """Videos and questions that are rendered on first use."""
+
+    num_videos: Count = 64
+    questions_per_video: Count = 1
+    seed: CountOrZero = 0
+    """The same settings and seed give the same tasks and frames."""
+    length_s: Range = (64.0, 64.0)
+    """Shortest and longest video, in seconds."""
+    fps: Positive = 2.0
+    width_px: Count = 224
+    height_px: Count = 224
+    num_events: CountRange = (4, 4)
+    """Fewest and most events of a video."""
+    event_length_s: Positive = 4.0
+    decoy_probability: Fraction = 0.3
+    """Share of questions with a second event that looks right in the fast view and shows nothing."""
+    detail_tiles: Count = 4
+    """Size of the detail: more tiles make it smaller."""
+    num_options: Annotated[int, Field(ge=2, le=26)] = 4
+    fixed_options: bool = True
+    """Whether an option keeps its letter in every question; otherwise letters are shuffled."""
+    evidence_events: Count = 1
+    """Events that a question needs."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("length_s", "num_events"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} is [shortest, longest], but {low} is above {high}")
+        if self.evidence_events > self.num_events[0]:
+            raise ValueError(f"evidence_events {self.evidence_events} exceeds the fewest events {self.num_events[0]}")
+        return self
+
+
+class DataSource(Section):
+    """Where tasks come from: a task file or generated videos."""
+
+    tasks: Path | None = None
+    """Task file (JSONL), relative to the working directory."""
+    generated: GeneratedVideos | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.tasks is None) == (self.generated is None):
+            found = "neither is set" if self.tasks is None else "both are set (null takes one away)"
+            raise ValueError(f"give either tasks or generated, but {found}")
+        return self
+
+
+class Data(Section):
+    """Tasks of each part of a run."""
+
+    train: DataSource = DataSource(generated=GeneratedVideos(seed=1))
+    """Tasks of reinforcement learning."""
+    eval: DataSource = DataSource(generated=GeneratedVideos(seed=2))
+    """Held-out tasks."""
+    cold_start: dict[str, DataSource] = {}
+    """Named sources for the stages of the cold start."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.eval in (self.train, *self.cold_start.values()):
+            raise ValueError("eval would use the videos of training; give it another seed or another task file")
+        return self
+
+
+class Video(Section):
+    """What is read from a video. A frame's tokens are its pixels divided by 28 x 28.
+
+    Source: LOVE-R1, arXiv:2509.24786, Sec. 3 and the released settings.
+    """
+
+    fast_fps: Positive = 2.0
+    fast_max_frames: Count = 768
+    fast_frame_tokens: Count = 32
+    slow_fps: Positive = 2.0
+    slow_max_frames: Count = 32
+    slow_frame_tokens: Count = 256
+    resize: Literal["bicubic", "area"] = "bicubic"
+    cache_mib: CountOrZero = 512
+    """Memory for decoded frames in each process."""
+
+
+class Protocol(Section):
+    """How observations become prompts and text becomes actions."""
+
+    name: Literal["love_r1"] = "love_r1"
+    prompts: Path | None = None
+    """Folder with other prompt texts; null takes the built-in ones."""
+    timestamps: bool = True
+    """Whether the time in seconds is drawn on every frame."""
+
+
+class SpanRules(Section):
+    """Which spans may be zoomed into. Source: LOVE-R1, released reinforcement-learning code."""
+
+    min_length_s: NonNegative = 1.0
+    max_length_s: Positive = 60.0
+    max_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Longest span as a share of the video."""
+    repeat_iou: Fraction = 0.7
+    """A span that overlaps an earlier one by more than this is refused."""
+
+
+class Env(Section):
+    """The world's rules."""
+
+    max_steps: Count = 3
+    """Steps of an episode, the last one forced to answer."""
+    span_rules: SpanRules = SpanRules()
+
+
+class Reward(Section):
+    """Weights of the reward's parts."""
+
+    outcome: NonNegative = 1.0
+    """The answer is right. Source: LOVE-R1, eq. 1."""
+    overlap: NonNegative = 1.0
+    """The forced zoom of a `zoom_step` episode touches the evidence. Source: LOVE-R1, eq. 2."""
+    format: NonNegative = 0.0
+    """Every step was a valid action."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.outcome + self.overlap + self.format == 0:
+            raise ValueError("all weights are 0; give at least one part a positive weight")
+        return self
+
+
+class TinyModel(Section):
+    """Sizes of a Qwen2.5-VL that is built from nothing."""
+
+    hidden_size: Count = 128
+    num_layers: Count = 3
+    num_heads: Count = 4
+    num_kv_heads: Count = 2
+    intermediate_size: Count = 256
+    vision_hidden_size: Count = 64
+    vision_depth: Count = 1
+    vision_num_heads: Count = 2
+    vision_intermediate_size: Count = 128
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("", "vision_"):
+            size, heads = getattr(self, f"{name}hidden_size"), getattr(self, f"{name}num_heads")
+            if size % (4 * heads):
+                raise ValueError(f"{name}hidden_size {size} must be a multiple of 4 x {name}num_heads, {4 * heads}")
+        if self.num_heads % self.num_kv_heads:
+            raise ValueError(f"num_heads {self.num_heads} must be a multiple of num_kv_heads {self.num_kv_heads}")
+        return self
+
+
+class Policy(Section):
+    """The model that acts and learns."""
+
+    checkpoint: Path | None = None
+    """Folder of a Qwen2.5-VL checkpoint; null builds `tiny`."""
+    tiny: TinyModel = TinyModel()
+    freeze_vision: bool = True
+    """Whether reinforcement learning leaves the vision tower as it is."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    attention: Literal["sdpa", "flash_attention_2"] = "sdpa"
+
+
+class Rollout(Section):
+    """Sampling of groups."""
+
+    group_size: Annotated[int, Field(ge=2)] = 8
+    """Episodes of one task, compared with each other."""
+    tasks_per_iteration: Count = 16
+    zoom_step_fraction: Fraction = 0.5
+    """Share of groups with single-step zoom episodes; 0 is plain multi-step GRPO."""
+    temperature: Positive = 1.0
+    max_new_tokens: Count = 48
+
+
+class Grpo(Section):
+    """Reinforcement learning."""
+
+    num_iterations: CountOrZero = 40
+    lr: Positive = 2e-4
+    warmup_iterations: CountOrZero = 0
+    weight_decay: NonNegative = 0.0
+    grad_clip_norm: Positive = 1.0
+    clip_low: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    clip_high: Positive = 0.2
+    kl_coef: NonNegative = 0.0
+    """Weight of the divergence from the cold-started model."""
+    advantage_norm: Literal["std", "none"] = "std"
+    """Whether a group's advantages are divided by their standard deviation."""
+    loss_aggregation: Literal["token_mean", "sequence_mean"] = "token_mean"
+    max_tokens_per_batch: Count = 16384
+    """Tokens of one forward and backward pass of the learner."""
+    eval_every: CountOrZero = 10
+    """Iterations between evaluations; 0 evaluates only at the end."""
+    checkpoint_every: CountOrZero = 10
+    """Iterations between checkpoints; 0 keeps only the last."""
+
+
+class Stage(Section):
+    """One stage of supervised learning."""
+
+    name: str
+    objective: Literal["grounding", "cot"]
+    """`grounding`: say what happens when; `cot`: reason, then zoom or answer."""
+    sources: Annotated[dict[str, Positive], Field(min_length=1)]
+    """Names in `data.cold_start`, each with its share of the samples."""
+    num_steps: Count
+    batch_size: Count = 32
+    lr: Positive = 2e-3
+    warmup_steps: CountOrZero = 20
+    decay_from: Fraction = 0.5
+    """Share of the steps after which the learning rate falls linearly."""
+    final_lr_fraction: Fraction = 0.05
+    """Learning rate at the end as a share of `lr`."""
+    replay_fraction: Fraction = 0.0
+    """Share of each batch drawn from the stage before."""
+
+
+class ColdStart(Section):
+    """Supervised learning before reinforcement learning."""
+
+    stages: tuple[Stage, ...] = ()
+    """Run in order; none leaves the checkpoint as it is."""
+    weight_decay: NonNegative = 0.0
+    grad_clip_norm: Positive = 1.0
+
+
+class RayWorkers(Section):
+    """Processes; 0 keeps the work in the main process."""
+
+    num_env_runners: CountOrZero = 0
+    num_learners: CountOrZero = 0
+
+
+class Eval(Section):
+    """Evaluation."""
+
+    num_tasks: Count = 300
+    """The first tasks of `data.eval`; all if there are fewer."""
+    batch_size: Count = 32
+    """Episodes that act together."""
+    max_new_tokens: Count = 48
+
+
+class Tracking(Section):
+    """Where metrics go besides `metrics.jsonl`."""
+
+    wandb: bool = False
+    wandb_mode: Literal["offline", "online"] = "offline"
+    project: str = "videozoom"
+
+
+class Config(Section):
+    """Everything a run depends on.
+
+    Example:
+        >>> Config(name="try", seed=3).run_dir
+        PosixPath('runs/try')
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "run"
+    """Letters, digits, dots, dashes and underscores."""
+    seed: CountOrZero = 0
+    run_dir: Path = Field(default_factory=lambda values: Path("runs", values.get("name", "run")))
+    """Folder of the results; `runs/<name>` unless given."""
+    data: Data = Data()
+    video: Video = Video()
+    protocol: Protocol = Protocol()
+    env: Env = Env()
+    reward: Reward = Reward()
+    policy: Policy = Policy()
+    rollout: Rollout = Rollout()
+    grpo: Grpo = Grpo()
+    cold_start: ColdStart = ColdStart()
+    ray: RayWorkers = RayWorkers()
+    eval: Eval = Eval()
+    tracking: Tracking = Tracking()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for index, stage in enumerate(self.cold_start.stages):
+            for source in stage.sources:
+                if source not in self.data.cold_start:
+                    known = ", ".join(sorted(self.data.cold_start)) or "none"
+                    raise ValueError(
+                        f"cold_start.stages.{index}.sources names {source!r}, but data.cold_start has: {known}"
+                    )
+        return self

@@ -1,0 +1,178 @@
+"""Configuration files: YAML with one level of `extends`, dotted overrides, and errors that name the place."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from videozoom.experiments.config import Config
+from videozoom.experiments.config_errors import Layer, Tree, sentence
+from videozoom.experiments.errors import UserError
+
+BUILT_IN = Path(__file__).parent / "configs"
+"""Folder of the configurations that are installed with the package."""
+
+
+def load_config(source: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Return the configuration of a YAML file (a path or the name of a built-in one) with `overrides` applied.
+
+    A file may name another one in `extends`, relative to itself: mappings are merged, everything else is replaced.
+    An override is `key.sub=value`, its value read as YAML; numbers index lists. `None` starts from the defaults.
+
+    Raises:
+        UserError: the file is missing or no YAML, a key does not exist, or a value is not allowed.
+
+    Example:
+        >>> load_config(overrides=["rollout.group_size=4"]).rollout.group_size
+        4
+    """
+    layers: list[Layer] = []
+    if source is not None:
+        path = find_config(source)
+        own = _read(path)
+        base_name = own.pop("extends", None)
+        if base_name is not None:
+            layers.append(_read_base(path, base_name))
+        layers.append((str(path), own))
+    values: Tree = {}
+    for _, layer in layers:
+        values = _merge(values, layer)
+    given: Tree = {}
+    for override in overrides:
+        keys, value = _parse_override(override)
+        values = _replace(values, keys, value, override)
+        given = _merge(given, _nest(keys, value))
+    layers.append(("the overrides", given))
+    try:
+        # Through JSON, because its strict mode still reads lists as tuples and strings as paths.
+        return Config.model_validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        raise UserError(sentence(error.errors(), layers)) from None
+
+
+def dump_config(config: Config) -> str:
+    """Return `config` as YAML, every setting written out, that `load_config` reads as the same configuration."""
+    return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, width=120)
+
+
+def find_config(source: str | Path) -> Path:
+    """Return the path of a configuration given as a path or as the name of a built-in one.
+
+    Raises:
+        UserError: there is neither.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    built_in = BUILT_IN / f"{source}.yaml"
+    if path.name == str(source) and built_in.is_file():
+        return built_in
+    names = ", ".join(sorted(file.stem for file in BUILT_IN.glob("*.yaml")))
+    raise UserError(f"No configuration file {str(source)!r}; give the path of a YAML file or one of: {names}")
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads `1e-3` as a number, leaves dates and yes/no as text, and refuses a key that is written twice."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":float", ":bool", ":timestamp"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is written twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_FLOAT = re.compile(r"^[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?$|^[-+]?\.inf$|^\.nan$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false)$", re.IGNORECASE), list("tTfF"))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes lists of plain values on one line."""
+
+
+def _represent_list(dumper: yaml.SafeDumper, values: list[Any]) -> yaml.Node:
+    is_plain = not any(isinstance(value, (dict, list)) for value in values)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=is_plain)
+
+
+_Dumper.add_representer(list, _represent_list)
+
+
+def _read(path: Path) -> Tree:
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"Cannot read {path}: {_one_line(error)}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UserError(f"{path} must hold `key: value` lines with text keys")
+    return values
+
+
+def _read_base(path: Path, base_name: Any) -> tuple[str, Tree]:
+    if not isinstance(base_name, str):
+        raise UserError(f"{path}: extends must be the name of one file, got {base_name!r}")
+    base_path = path.parent / base_name
+    if not base_path.is_file():
+        raise UserError(f"{path} extends {base_name!r}, but there is no {base_path}; the path is relative to the file")
+    base = _read(base_path)
+    if "extends" in base:
+        raise UserError(f"{path} extends {base_path}, which extends another file itself; only one level is allowed")
+    return str(base_path), base
+
+
+def _parse_override(override: str) -> tuple[list[str], Any]:
+    key, equals, text = override.partition("=")
+    keys = key.split(".")
+    if not equals or not all(keys):
+        raise UserError(f"Override {override!r} is not of the form key.sub=value, for example rollout.group_size=4")
+    try:
+        return keys, yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise UserError(f"The value of override {override!r} is not YAML: {_one_line(error)}") from None
+
+
+def _merge(base: Tree, top: Mapping[str, Any]) -> Tree:
+    merged = dict(base)
+    for key, value in top.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _replace(node: Any, keys: Sequence[str], value: Any, override: str) -> Any:
+    """Return `node` with the entry at `keys` replaced by `value`; a mapping is merged into a mapping."""
+    if not keys:
+        return _merge(node, value) if isinstance(node, dict) and isinstance(value, dict) else value
+    first, rest = keys[0], keys[1:]
+    if isinstance(node, list):
+        if not first.isdigit() or int(first) >= len(node):
+            allowed = f"0 to {len(node) - 1}" if node else "none, the list is empty"
+            raise UserError(f"Override {override!r}: {first!r} is no entry of the list; allowed: {allowed}")
+        index = int(first)
+        return [*node[:index], _replace(node[index], rest, value, override), *node[index + 1 :]]
+    tree = node if isinstance(node, dict) else {}
+    return {**tree, first: _replace(tree.get(first), rest, value, override)}
+
+
+def _nest(keys: Sequence[str], value: Any) -> Tree:
+    for key in reversed(keys):
+        value = {key: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,102 @@
+"""Files of JSON lines that survive a crash: whole lines only."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+
+class JsonLinesWriter:
+    """Appends objects to a file, one per line, each line written whole.
+
+    Opening a file repairs what a crash left: a torn last line is cut off.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "rows.jsonl")
+        ...     with JsonLinesWriter(path) as writer:
+        ...         writer.append([{"step": 0}, {"step": 1}])
+        ...     list(read_json_lines(path))
+        [{'step': 0}, {'step': 1}]
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open `path` for appending; its folder is created."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        repair_json_lines(path)
+        self._file = path.open("ab", buffering=0)
+
+    def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write the rows; when it returns, the operating system has them.
+
+        Raises:
+            ValueError: A row is no JSON; not-a-number and infinity are none. Nothing is written then.
+        """
+        data = memoryview("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
+        while data:
+            data = data[self._file.write(data) :]
+
+    def close(self) -> None:
+        """Make sure everything is on disk and close the file."""
+        if not self._file.closed:
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a file in order; a torn last line, as a running writer may leave, is left out.
+
+    Raises:
+        ValueError: A line other than the last is no JSON object; says which.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            row = _parse(line)
+            if row is None and not line.endswith(b"\n"):
+                return
+            if row is None:
+                raise ValueError(f"{path}, line {number}: no JSON object")
+            yield row
+
+
+def repair_json_lines(path: Path) -> None:
+    """End the file with a whole line: complete a line that only lacks its newline, cut off a torn one."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        content = file.read()
+        if not content or content.endswith(b"\n"):
+            return
+        start = content.rfind(b"\n") + 1
+        if _parse(content[start:]) is None:
+            file.truncate(start)
+        else:
+            file.write(b"\n")
+
+
+def keep_json_lines(path: Path, is_kept: Callable[[dict[str, Any]], bool]) -> None:
+    """Leave only the rows that `is_kept` says; a crash leaves either the old file or the new one."""
+    if not path.exists():
+        return
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(b"".join(json.dumps(row).encode() + b"\n" for row in read_json_lines(path) if is_kept(row)))
+    os.replace(temporary, path)
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
