@@ -10,7 +10,7 @@ from typing import Any
 from videozoom.envs.generated.signs import CUES, SIGNS
 from videozoom.envs.tasks import OPTION_LETTERS
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raise it when the same recipe would give other videos or tasks."""
 
 
