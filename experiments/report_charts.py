@@ -1,0 +1,254 @@
+"""Small charts as inline SVG: curves over iterations, and bars with whiskers."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor, isfinite, log10
+
+from videozoom.experiments.statistics import Interval
+from videozoom.rollout.markup import Html, element
+
+WIDTH_PX, HEIGHT_PX = 360, 190
+LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 46, 12, 14, 26
+MAX_DOTS = 400
+"""More raw values than this are thinned in the drawing; the smoothed line uses all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One curve. `style` names its colour class, e.g. `decoupled_grpo`."""
+
+    label: str
+    style: str
+    points: tuple[tuple[float, float], ...]
+    """`(x, y)` pairs, ascending in x."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """One evaluation: a dot with a whisker."""
+
+    label: str
+    style: str
+    x: float
+    y: float
+    interval: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Maps values to pixels, linearly."""
+
+    low: float
+    high: float
+    start_px: float
+    end_px: float
+
+    def __call__(self, value: float) -> float:
+        """Return the pixel of `value`."""
+        share = (value - self.low) / (self.high - self.low)
+        return round(self.start_px + share * (self.end_px - self.start_px), 1)
+
+
+def number_text(value: float, unit: str = "") -> str:
+    """Return a number with sensible precision and its unit; unit `rate` reads as per cent.
+
+    Example:
+        >>> [number_text(x) for x in (0.123456, 12.345, 1234.5, 0.00001234)]
+        ['0.123', '12.3', '1,234', '1.2e-05']
+        >>> number_text(0.875, "rate"), number_text(4.0, "s")
+        ('87.5 %', '4.0 s')
+    """
+    if not isfinite(value):
+        return "not a number"
+    if unit == "rate":
+        return f"{value * 100:.1f} %"
+    size = abs(value)
+    if size and size < 1e-3:
+        text = f"{value:.1e}"
+    elif size < 1:
+        text = f"{value:.3f}"
+    elif size < 100:
+        text = f"{value:.1f}"
+    else:
+        text = f"{value:,.0f}"
+    return f"{text} {unit}".rstrip()
+
+
+def ticks(low: float, high: float, count: int = 4) -> list[float]:
+    """Return round values (1, 2 or 5 times a power of ten apart) that cover `[low, high]`.
+
+    Example:
+        >>> ticks(0.0, 0.93)
+        [0.0, 0.5, 1.0]
+        >>> ticks(3.0, 41.0)
+        [0.0, 20.0, 40.0, 60.0]
+    """
+    span = high - low or abs(high) or 1.0
+    raw = span / count
+    power = 10.0 ** floor(log10(raw))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
+    first = floor(low / step + 1e-9)
+    last = first + 1
+    while last * step < high - step * 1e-6:
+        last += 1
+    return [round(index * step, 12) for index in range(first, last + 1)]
+
+
+def smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return a centred moving average over about a tenth of the points; short curves stay as they are.
+
+    Example:
+        >>> smoothed([(0, 1.0), (1, 5.0)])
+        [(0, 1.0), (1, 5.0)]
+    """
+    half = len(points) // 20
+    average = []
+    for index, (x, _) in enumerate(points):
+        reach = min(half, index, len(points) - 1 - index)
+        window = [y for _, y in points[index - reach : index + reach + 1]]
+        average.append((x, sum(window) / len(window)))
+    return average
+
+
+def line_chart(
+    title: str,
+    series: Sequence[Series],
+    *,
+    unit: str = "",
+    markers: Sequence[Marker] = (),
+    boundaries: Sequence[tuple[float, str]] = (),
+    reference: tuple[float, str] | None = None,
+) -> Html:
+    """Return an SVG of curves over iterations: single values as faint dots, their moving average as a line.
+
+    Args:
+        title: What is drawn; read out by screen readers.
+        series: Curves; values that are not finite are left out.
+        unit: `rate` fixes the axis to 0 to 100 %.
+        markers: Evaluations, drawn over the curves.
+        boundaries: `(x, label)` where one phase ends and the next begins.
+        reference: `(y, label)` of a level to compare with, e.g. chance.
+    """
+    series = [Series(s.label, s.style, tuple(p for p in s.points if isfinite(p[1]))) for s in series]
+    series = [s for s in series if s.points]
+    x_scale, y_scale, y_ticks = _scales(series, markers, unit)
+    parts: list[Html] = [_grid(y_scale, y_ticks, unit), _x_axis(x_scale)]
+    parts += [_boundary(x_scale(x), label) for x, label in boundaries]
+    if reference and y_scale.low <= reference[0] <= y_scale.high:
+        parts.append(_reference(y_scale(reference[0]), reference[1]))
+    parts += [_curve(s, x_scale, y_scale) for s in series]
+    parts += [_marker(m, x_scale, y_scale, unit) for m in markers]
+    parts.append(element("line", class_="cursor", y1=TOP_PX, y2=HEIGHT_PX - BOTTOM_PX, x1=-9, x2=-9))
+    return element(
+        "svg",
+        parts,
+        class_="chart",
+        viewBox=f"0 0 {WIDTH_PX} {HEIGHT_PX}",
+        role="img",
+        aria_label=f"{title}: {_description(series, unit)}",
+        data_series=_hover_data(series, x_scale, unit),
+    )
+
+
+def interval_bar(value: float, interval: Interval | None, style: str, *, chance: float | None = None) -> Html:
+    """Return a bar from 0 to 100 % with its whisker, and a dashed line at `chance`."""
+    scale = Scale(0.0, 1.0, 1.0, 119.0)
+    parts = [
+        element("rect", class_="track", x=1, y=5, width=118, height=10, rx=2),
+        element("rect", class_=f"bar fill-{style}", x=1, y=5, width=round(scale(value) - 1, 1), height=10, rx=2),
+    ]
+    if chance is not None:
+        parts.append(element("line", class_="chance", x1=scale(chance), x2=scale(chance), y1=1, y2=19))
+    if interval:
+        parts.append(_whisker_path(f"M{scale(interval.low)} 6v8M{scale(interval.high)} 6v8", "whisker"))
+        parts.append(_whisker_path(f"M{scale(interval.low)} 10H{scale(interval.high)}", "whisker"))
+    return element("svg", parts, class_="interval", viewBox="0 0 120 20", aria_hidden="true")
+
+
+def _scales(series: Sequence[Series], markers: Sequence[Marker], unit: str) -> tuple[Scale, Scale, list[float]]:
+    xs = [x for s in series for x, _ in s.points] + [m.x for m in markers] or [0.0]
+    ys = [y for s in series for _, y in s.points] + [m.y for m in markers] or [0.0]
+    ys += [end for m in markers if m.interval for end in m.interval]
+    if unit == "rate" and min(ys) >= 0 and max(ys) <= 1:
+        y_ticks = [0.0, 0.25, 0.5, 0.75, 1.0]
+    else:
+        y_ticks = ticks(min(0.0, min(ys)) if min(ys) < 0.5 * max(ys) else min(ys), max(ys))
+    x_low, x_high = min(xs), max(xs)
+    pad = (x_high - x_low) * 0.02 or 0.5
+    x_scale = Scale(x_low - pad, x_high + pad, LEFT_PX, WIDTH_PX - RIGHT_PX)
+    return x_scale, Scale(y_ticks[0], y_ticks[-1], HEIGHT_PX - BOTTOM_PX, TOP_PX), y_ticks
+
+
+def _grid(scale: Scale, values: Sequence[float], unit: str) -> Html:
+    rows = []
+    for value in values:
+        text = f"{value * 100:.0f} %" if unit == "rate" else f"{value:g}"
+        y = scale(value)
+        rows.append(element("line", x1=LEFT_PX, x2=WIDTH_PX - RIGHT_PX, y1=y, y2=y))
+        rows.append(element("text", text, x=LEFT_PX - 6, y=round(y + 3.5, 1), text_anchor="end"))
+    return element("g", rows, class_="grid")
+
+
+def _x_axis(scale: Scale) -> Html:
+    values = [value for value in ticks(scale.low, scale.high, 5) if scale.low <= value <= scale.high]
+    y = HEIGHT_PX - BOTTOM_PX + 15
+    labels = [element("text", f"{value:g}", x=scale(value), y=y, text_anchor="middle") for value in values]
+    return element("g", labels, class_="grid")
+
+
+def _boundary(x: float, label: str) -> Html:
+    line = element("line", x1=x, x2=x, y1=TOP_PX, y2=HEIGHT_PX - BOTTOM_PX)
+    return element("g", line, element("text", label, x=x + 4, y=TOP_PX + 8), class_="boundary")
+
+
+def _reference(y: float, label: str) -> Html:
+    line = element("line", x1=LEFT_PX, x2=WIDTH_PX - RIGHT_PX, y1=y, y2=y)
+    text = element("text", label, x=WIDTH_PX - RIGHT_PX, y=round(y - 4, 1), text_anchor="end")
+    return element("g", line, text, class_="reference")
+
+
+def _curve(series: Series, x_scale: Scale, y_scale: Scale) -> Html:
+    stride = max(1, -(-len(series.points) // MAX_DOTS))
+    dots = [f"M{x_scale(x)} {y_scale(y)}h0" for x, y in series.points[::stride]]
+    line = [f"{x_scale(x)} {y_scale(y)}" for x, y in smoothed(series.points)[::stride]]
+    style = f"stroke-{series.style}"
+    return element(
+        "g",
+        element("path", d="".join(dots), class_=f"dots {style}"),
+        element("path", d="M" + "L".join(line), class_=f"curve {style}"),
+    )
+
+
+def _marker(marker: Marker, x_scale: Scale, y_scale: Scale, unit: str) -> Html:
+    x, y = x_scale(marker.x), y_scale(marker.y)
+    parts = []
+    text = f"{marker.label}: {number_text(marker.y, unit)}"
+    if marker.interval:
+        low, high = y_scale(marker.interval.low), y_scale(marker.interval.high)
+        parts.append(_whisker_path(f"M{x} {low}V{high}M{x - 3} {low}h6M{x - 3} {high}h6", "whisker"))
+        text += f" ({number_text(marker.interval.low, unit)} to {number_text(marker.interval.high, unit)})"
+    parts.append(element("circle", cx=x, cy=y, r=4, class_=f"marker stroke-{marker.style}"))
+    return element("g", element("title", text), parts)
+
+
+def _whisker_path(path: str, class_: str) -> Html:
+    return element("path", d=path, class_=class_)
+
+
+def _description(series: Sequence[Series], unit: str) -> str:
+    texts = []
+    for s in series:
+        line = smoothed(s.points)
+        texts.append(f"{s.label} from {number_text(line[0][1], unit)} to {number_text(line[-1][1], unit)}")
+    return "; ".join(texts) or "no values"
+
+
+def _hover_data(series: Sequence[Series], x_scale: Scale, unit: str) -> str:
+    """Return what the page's script shows beside the pointer: pixel, iteration and value of each point."""
+    data = []
+    for s in series:
+        stride = max(1, -(-len(s.points) // MAX_DOTS))
+        points = [[x_scale(x), x, number_text(y, unit)] for x, y in s.points[::stride]]
+        data.append({"label": s.label, "points": points})
+    return json.dumps(data, separators=(",", ":"))
