@@ -108,8 +108,10 @@ def is_hit(task: Task, trajectory: Trajectory) -> bool:
 
 
 def _first_hit_step(evidence: Sequence[Span], trajectory: Trajectory) -> int | None:
-    for index, step in enumerate(trajectory.steps):
-        if isinstance(step.action, ZoomIn) and any_overlap(step.action.span_s, evidence):
+    zoom_steps = [index for index, step in enumerate(trajectory.steps) if isinstance(step.action, ZoomIn)]
+    # A zoom at the last step is taken but not accepted, so there may be one step more than there are spans.
+    for index, span in zip(zoom_steps, trajectory.spans_s, strict=False):
+        if any_overlap(span, evidence):
             return index
     return None
 

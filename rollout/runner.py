@@ -13,14 +13,14 @@ from videozoom.envs.observation import Observation
 from videozoom.envs.protocols.base import Protocol
 from videozoom.envs.tasks import EpisodeKind, Status, Task
 from videozoom.policies.base import Completion, Policy, Request
-from videozoom.rewards.facts import EpisodeFacts, RewardBreakdown
+from videozoom.rewards.facts import EpisodeFacts
 from videozoom.rollout.types import Step, Trajectory
 
 
 class Environment(TypingProtocol):
     """What the runner uses of `VideoZoomEnv`.
 
-    Its `info` has the keys `status`, `action`, `facts`, `reward_breakdown` and `error`.
+    `info` has `status`; after a step `action`; at the end `facts`, `reward_breakdown` and, if there was one, `error`.
     """
 
     def reset(
@@ -109,7 +109,6 @@ class _Episode:
     def trajectory(self) -> Trajectory:
         """Return the finished episode."""
         facts: EpisodeFacts = self._info["facts"]
-        breakdown: RewardBreakdown | None = self._info["reward_breakdown"]
         return Trajectory(
             task_id=self._spec.task.task_id,
             kind=self._spec.kind,
@@ -119,6 +118,6 @@ class _Episode:
             status=self._info["status"],
             answer=facts.answer,
             spans_s=facts.spans_s,
-            reward=breakdown if breakdown is not None else RewardBreakdown(0.0, {}),
-            error=self._info["error"],
+            reward=self._info["reward_breakdown"],
+            error=self._info.get("error"),
         )

@@ -65,17 +65,14 @@ class FakeEnv:
 
     def _info(self, action: Action | None) -> dict[str, Any]:
         facts = EpisodeFacts(self.kind, self.status, self.answer, self.spans, self.num_steps, 0)
-        is_over = self.status not in (Status.RUNNING, Status.ERROR_DECODE)
         part = "overlap" if self.kind == EpisodeKind.ZOOM_STEP else "outcome"
         score = float(self.answer == self.task.answer) if part == "outcome" else float(bool(self.spans))
-        return {
-            "task_id": self.task.task_id,
-            "status": self.status,
-            "action": action,
-            "facts": facts,
-            "reward_breakdown": RewardBreakdown(score, {part: score}) if is_over else None,
-            "error": "no such file" if self.status == Status.ERROR_DECODE else None,
-        }
+        info: dict[str, Any] = {"task_id": self.task.task_id, "status": self.status, "action": action}
+        if self.status == Status.ERROR_DECODE:
+            info["error"] = "no such file"
+        if self.status != Status.RUNNING:
+            info |= {"facts": facts, "reward_breakdown": RewardBreakdown(score, {part: score})}
+        return info
 
 
 class FakeProtocol:

@@ -1,0 +1,142 @@
+"""The gradient of an update against the formula, micro-batches, shards, and the reference."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from policy_prompts import prompt_on
+
+from videozoom.envs.tasks import EpisodeKind
+from videozoom.policies.base import Request
+from videozoom.policies.grpo_update import UpdateStats, grpo_gradients, micro_batches
+from videozoom.policies.logprobs import completion_logprobs
+from videozoom.policies.qwen_vl import QwenVLPolicy
+from videozoom.policies.training_sample import TrainingSample
+
+
+@pytest.fixture
+def samples(policy: QwenVLPolicy) -> list[TrainingSample]:
+    """Six sampled completions of prompts with 0 to 2 clips."""
+    prompts = [prompt_on(f"v{index % 2}", num_clips=index % 3) for index in range(6)]
+    completions = policy.act([Request(prompt, None, None, (3, i)) for i, prompt in enumerate(prompts)])  # type: ignore[arg-type]
+    num_tokens = sum(len(completion.token_ids) for completion in completions)
+    return [
+        TrainingSample(
+            prompt=prompt,
+            token_ids=completion.token_ids,
+            logprobs=completion.logprobs,
+            advantage=(-1.0) ** index * (1 + index / 4),
+            token_weight=1 / num_tokens,
+            kind=tuple(EpisodeKind)[index % 2],
+            num_prompt_tokens=completion.num_prompt_tokens,
+        )
+        for index, (prompt, completion) in enumerate(zip(prompts, completions, strict=True))
+    ]
+
+
+@pytest.fixture
+def gradient_of(policy: QwenVLPolicy) -> Callable[..., tuple[torch.Tensor, UpdateStats]]:
+    def gradient(samples: list[TrainingSample], **options: object) -> tuple[torch.Tensor, UpdateStats]:
+        policy.model.zero_grad(set_to_none=True)
+        stats = grpo_gradients(policy, samples, **options)  # type: ignore[arg-type]
+        return torch.cat([p.grad.flatten() for _, p in policy.trained_parameters() if p.grad is not None]), stats
+
+    return gradient
+
+
+def relative(first: torch.Tensor, second: torch.Tensor) -> float:
+    return float((first - second).norm() / second.norm())
+
+
+def test_on_its_own_samples_it_is_the_policy_gradient(policy, samples, gradient_of) -> None:
+    gradient, _ = gradient_of(samples)
+    policy.model.zero_grad(set_to_none=True)
+    total = 0.0
+    for sample in samples:
+        logprobs_BT = completion_logprobs(policy, [(sample.prompt, sample.token_ids)]).logprobs_BT
+        total = total - sample.advantage * sample.token_weight * logprobs_BT.sum()
+    total.backward()
+    expected = torch.cat([p.grad.flatten() for _, p in policy.trained_parameters() if p.grad is not None])
+    assert relative(gradient, expected) < 1e-5
+
+
+@pytest.mark.parametrize("max_tokens", [1, 150, 10_000])
+def test_micro_batches_change_nothing(samples, gradient_of, max_tokens: int) -> None:
+    whole, stats = gradient_of(samples)
+    cut, cut_stats = gradient_of(samples, max_tokens_per_batch=max_tokens)
+    assert relative(cut, whole) < 1e-5
+    assert cut_stats.metrics() == pytest.approx(stats.metrics(), abs=1e-5)
+
+
+def test_shards_add_up_to_the_whole(samples, gradient_of) -> None:
+    whole, stats = gradient_of(samples)
+    first, first_stats = gradient_of(samples[:4])
+    second, second_stats = gradient_of(samples[4:])
+    assert relative(first + second, whole) < 1e-5
+    assert (first_stats + second_stats).metrics() == pytest.approx(stats.metrics(), abs=1e-5)
+    # Control: a shard alone is another gradient.
+    assert relative(first, whole) > 0.1
+
+
+def test_samples_without_advantage_have_no_gradient(samples, gradient_of) -> None:
+    without = [replace(sample, advantage=0.0) if index < 3 else sample for index, sample in enumerate(samples)]
+    assert relative(gradient_of(without)[0], gradient_of(samples[3:])[0]) < 1e-5
+
+
+def test_the_gap_to_the_sampler_is_rounding_and_shows_what_is_not(samples, gradient_of) -> None:
+    metrics = gradient_of(samples)[1].metrics()
+    assert 0 < metrics["policy/sampler_logprob_gap/max"] < 1e-5
+    assert metrics["policy/sampler_logprob_gap/mean"] <= metrics["policy/sampler_logprob_gap/max"]
+    shifted = [replace(samples[0], logprobs=samples[0].logprobs - np.float32(0.5)), *samples[1:]]
+    metrics = gradient_of(shifted)[1].metrics()
+    assert metrics["policy/sampler_logprob_gap/max"] == pytest.approx(0.5, abs=1e-4)
+    assert metrics["policy/ratio/max"] == pytest.approx(np.exp(0.5), abs=1e-3)
+    assert metrics["policy/clip_high/rate"] == pytest.approx(
+        len(samples[0].token_ids) / sum(len(sample.token_ids) for sample in samples)
+    )
+
+
+def test_the_surrogate_is_split_by_kind(samples, gradient_of) -> None:
+    metrics = gradient_of(samples)[1].metrics()
+    parts = [metrics[f"loss/surrogate_{kind}"] for kind in EpisodeKind]
+    assert sum(parts) == pytest.approx(metrics["loss/surrogate"])
+    assert metrics["loss/total"] == metrics["loss/surrogate"]
+    weighted = [sample.advantage * len(sample.token_ids) * sample.token_weight for sample in samples]
+    assert metrics["loss/surrogate"] == pytest.approx(-sum(weighted), abs=1e-5)
+
+
+def test_a_reference_pulls_only_where_it_differs(policy, tiny_folder: Path, samples, gradient_of) -> None:
+    reference = QwenVLPolicy.from_checkpoint(tiny_folder)
+    plain, _ = gradient_of(samples)
+    same, stats = gradient_of(samples, kl_coef=0.5, reference=reference)
+    assert stats.metrics()["policy/kl_ref/mean"] == pytest.approx(0.0, abs=1e-6)
+    assert relative(same, plain) < 1e-4
+    with torch.no_grad():
+        for parameter in reference.model.parameters():
+            parameter.mul_(1.2)
+    other, stats = gradient_of(samples, kl_coef=0.5, reference=reference)
+    assert stats.metrics()["policy/kl_ref/mean"] > 1e-4
+    assert stats.metrics()["loss/total"] > stats.metrics()["loss/surrogate"]
+    assert relative(other, plain) > 1e-3
+    assert all(parameter.grad is None for parameter in reference.model.parameters())
+
+
+def test_a_weight_without_a_reference_is_refused(policy, samples) -> None:
+    with pytest.raises(ValueError, match=r"kl_coef 0.5 needs a reference policy"):
+        grpo_gradients(policy, samples, kl_coef=0.5)
+
+
+def test_nothing_to_learn_from_changes_nothing(policy) -> None:
+    stats = grpo_gradients(policy, [])
+    assert stats.metrics() == {"loss/trained_tokens/sum": 0.0}
+    assert all(parameter.grad is None for parameter in policy.model.parameters())
+
+
+def test_micro_batches_keep_every_sample_once_and_to_the_budget(samples) -> None:
+    batches = list(micro_batches(samples, 200))
+    assert sorted(id(sample) for batch in batches for sample in batch) == sorted(map(id, samples))
+    assert all(len(batch) == 1 or len(batch) * max(s.num_tokens for s in batch) <= 200 for batch in batches)
+    assert 1 < len(batches) < len(samples)
