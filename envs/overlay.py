@@ -75,7 +75,7 @@ class TimestampOverlay:
         drawn_FHWC = frames_FHWC.copy()
         seconds_F = np.maximum(times_s, 0.0).astype(np.int64)
         starts = np.flatnonzero(np.diff(seconds_F, prepend=seconds_F[:1] - 1))
-        for start, end in zip(starts, [*starts[1:], len(seconds_F)], strict=True):
+        for start, end in zip(starts, [*starts[1:], len(seconds_F)], strict=False):
             self._blend(drawn_FHWC[start:end], str(seconds_F[start]))
         return drawn_FHWC
 

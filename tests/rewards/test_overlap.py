@@ -1,0 +1,50 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from videozoom.envs.tasks import Span
+from videozoom.rewards.overlap import any_overlap, intersection_s, iou
+
+TIMES = st.floats(0.0, 10_000.0, allow_nan=False)
+SPANS = st.tuples(TIMES, TIMES).map(lambda times: Span(*sorted(times)))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "shared_s", "expected_iou"),
+    [
+        ((0, 10), (0, 10), 10.0, 1.0),
+        ((0, 10), (5, 15), 5.0, 1 / 3),
+        ((0, 6), (4, 8), 2.0, 0.25),
+        ((0, 10), (2, 4), 2.0, 0.2),
+        ((0, 64), (12, 16), 4.0, 0.0625),
+        ((0, 4), (4, 8), 0.0, 0.0),  # Half-open: spans that touch share nothing.
+        ((0, 4), (5, 8), 0.0, 0.0),
+        ((0, 4), (3.5, 3.5), 0.0, 0.0),  # An empty span overlaps nothing.
+        ((3, 3), (3, 3), 0.0, 0.0),
+    ],
+)
+def test_intersection_and_iou_of_hand_worked_spans(
+    first: tuple[float, float], second: tuple[float, float], shared_s: float, expected_iou: float
+) -> None:
+    assert intersection_s(Span(*first), Span(*second)) == shared_s
+    assert iou(Span(*first), Span(*second)) == pytest.approx(expected_iou)
+
+
+@given(SPANS, SPANS)
+def test_iou_is_symmetric_and_bounded(first: Span, second: Span) -> None:
+    assert iou(first, second) == iou(second, first)
+    assert 0.0 <= iou(first, second) <= 1.0
+    assert (iou(first, second) > 0.0) <= any_overlap(first, [second])
+
+
+@given(SPANS)
+def test_a_span_has_iou_1_with_itself_and_0_with_what_follows_it(span: Span) -> None:
+    assert iou(span, span) == (1.0 if span.length_s > 0 else 0.0)
+    assert iou(span, Span(span.end_s, span.end_s + 5.0)) == 0.0
+
+
+def test_any_overlap_needs_one_of_the_others() -> None:
+    others = [Span(0.0, 4.0), Span(8.0, 12.0)]
+    assert any_overlap(Span(11.0, 20.0), others)
+    assert not any_overlap(Span(4.0, 8.0), others)
+    assert not any_overlap(Span(4.0, 8.0), [])
