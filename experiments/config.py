@@ -6,89 +6,13 @@ Only `experiments/` knows these classes; everything below takes plain values.
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Count = Annotated[int, Field(ge=1)]
-CountOrZero = Annotated[int, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Range = tuple[Positive, Positive]
-CountRange = tuple[Count, Count]
+from videozoom.envs import span_rules
+from videozoom.experiments.config_data import Count, CountOrZero, Data, Fraction, NonNegative, Positive, Section
 
-
-class Section(BaseModel):
-    """A frozen group of settings that knows all its keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class GeneratedVideos(Section):
-    """Videos and questions that are rendered on first use."""
-
-    num_videos: Count = 64
-    questions_per_video: Count = 1
-    seed: CountOrZero = 0
-    """The same settings and seed give the same tasks and frames."""
-    length_s: Range = (64.0, 64.0)
-    """Shortest and longest video, in seconds."""
-    fps: Positive = 2.0
-    width_px: Count = 224
-    height_px: Count = 224
-    num_events: CountRange = (4, 4)
-    """Fewest and most events of a video."""
-    event_length_s: Positive = 4.0
-    decoy_probability: Fraction = 0.3
-    """Share of questions with a second event that looks right in the fast view and shows nothing."""
-    detail_tiles: Count = 4
-    """Size of the detail: more tiles make it smaller."""
-    num_options: Annotated[int, Field(ge=2, le=26)] = 4
-    fixed_options: bool = True
-    """Whether an option keeps its letter in every question; otherwise letters are shuffled."""
-    evidence_events: Count = 1
-    """Events that a question needs."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for name in ("length_s", "num_events"):
-            low, high = getattr(self, name)
-            if low > high:
-                raise ValueError(f"{name} is [shortest, longest], but {low} is above {high}")
-        if self.evidence_events > self.num_events[0]:
-            raise ValueError(f"evidence_events {self.evidence_events} exceeds the fewest events {self.num_events[0]}")
-        return self
-
-
-class DataSource(Section):
-    """Where tasks come from: a task file or generated videos."""
-
-    tasks: Path | None = None
-    """Task file (JSONL), relative to the working directory."""
-    generated: GeneratedVideos | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if (self.tasks is None) == (self.generated is None):
-            found = "neither is set" if self.tasks is None else "both are set (null takes one away)"
-            raise ValueError(f"give either tasks or generated, but {found}")
-        return self
-
-
-class Data(Section):
-    """Tasks of each part of a run."""
-
-    train: DataSource = DataSource(generated=GeneratedVideos(seed=1))
-    """Tasks of reinforcement learning."""
-    eval: DataSource = DataSource(generated=GeneratedVideos(seed=2))
-    """Held-out tasks."""
-    cold_start: dict[str, DataSource] = {}
-    """Named sources for the stages of the cold start."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.eval in (self.train, *self.cold_start.values()):
-            raise ValueError("eval would use the videos of training; give it another seed or another task file")
-        return self
+Optimizer = Literal["adamw", "muon"]
+"""`muon`: Muon for the hidden matrices, AdamW for the rest."""
 
 
 class Video(Section):
@@ -103,6 +27,10 @@ class Video(Section):
     slow_fps: Positive = 2.0
     slow_max_frames: Count = 32
     slow_frame_tokens: Count = 256
+    double_fast_below_s: NonNegative = 0.0
+    """Videos shorter than this get twice the tokens in the fast view; 0 for none."""
+    double_slow_below_s: NonNegative = 0.0
+    """Videos shorter than this get twice the tokens in slow clips; 0 for none."""
     resize: Literal["bicubic", "area"] = "bicubic"
     cache_mib: CountOrZero = 512
     """Memory for decoded frames in each process."""
@@ -112,21 +40,40 @@ class Protocol(Section):
     """How observations become prompts and text becomes actions."""
 
     name: Literal["love_r1"] = "love_r1"
-    prompts: Path | None = None
-    """Folder with other prompt texts; null takes the built-in ones."""
+    prompts: str = "love_r1"
+    """Folder of the prompt texts, or the name of a shipped one."""
     timestamps: bool = True
     """Whether the time in seconds is drawn on every frame."""
+    timestamp_scale: Count = 2
+    """Pixels per cell of the 3x5 digits on small frames."""
+    parser: Literal["rl", "eval"] = "rl"
+    """How completions are read: as in the released training code, or as in its evaluation code."""
 
 
 class SpanRules(Section):
-    """Which spans may be zoomed into. Source: LOVE-R1, released reinforcement-learning code."""
+    """Which spans may be zoomed into. Source: LOVE-R1, released training code; the paper states no rules."""
 
     min_length_s: NonNegative = 1.0
     max_length_s: Positive = 60.0
-    max_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
+    max_fraction: Fraction = 0.5
     """Longest span as a share of the video."""
     repeat_iou: Fraction = 0.7
-    """A span that overlaps an earlier one by more than this is refused."""
+    """A span that overlaps an earlier one by more than this is refused; 1 allows repeats."""
+    out_of_bounds: Literal["reject", "clamp"] = "reject"
+    """What happens to a span that leaves the video."""
+    tolerance_s: NonNegative = 1.0
+    """With `reject`: how far a span may end behind the video."""
+    pad_s: NonNegative = 0.0
+    """Added at both ends before the lengths are checked."""
+    expand_to_s: NonNegative = 0.0
+    """A valid span shorter than this is widened around its middle; 0 leaves spans as they are."""
+    expand_max_fraction: Fraction = 0.125
+    """Spans are not widened beyond this share of the video."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        span_rules.SpanRules(**self.model_dump())
+        return self
 
 
 class Env(Section):
@@ -206,6 +153,7 @@ class Grpo(Section):
     """Reinforcement learning."""
 
     num_iterations: CountOrZero = 40
+    optimizer: Optimizer = "adamw"
     lr: Positive = 2e-4
     warmup_iterations: CountOrZero = 0
     weight_decay: NonNegative = 0.0
@@ -235,6 +183,7 @@ class Stage(Section):
     """Names in `data.cold_start`, each with its share of the samples."""
     num_steps: Count
     batch_size: Count = 32
+    optimizer: Optimizer = "muon"
     lr: Positive = 2e-3
     warmup_steps: CountOrZero = 20
     decay_from: Fraction = 0.5

@@ -41,7 +41,7 @@ def sentence(errors: Sequence[ErrorDetails], layers: Sequence[Layer]) -> str:
             unknown = [*location, *_first_leaf(first["input"])]
             return f"Unknown key {'.'.join(unknown)!r} in {place}; {_advice(unknown)}{more}"
         case "value_error":
-            return f"{path}: {first['ctx']['error']}, in {place}{more}".removeprefix(": ")
+            return f"{path}: {str(first['ctx']['error']).rstrip('.')}, in {place}{more}".removeprefix(": ")
         case "missing":
             return f"{path} is missing in {place}{more}"
     message = re.sub(r"^[A-Z]\w* should ", "must ", first["msg"]).replace("an object", "a mapping")

@@ -1,0 +1,49 @@
+"""What the README says is there is there."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from source_tree import ROOT
+
+from videozoom.experiments.cli import main
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands(program: str) -> list[list[str]]:
+    lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
+    return [line[1:] for line in lines if line and line[0] == program]
+
+
+def test_links_lead_to_files() -> None:
+    targets = [target for target in re.findall(r"\]\(([^)#]+)", README) if "://" not in target]
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_the_example_runs() -> None:
+    (example,) = blocks("python")
+    run = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == "answered 1.0"
+
+
+@pytest.mark.parametrize("arguments", commands("videozoom"), ids=" ".join)
+def test_commands_are_understood(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    # A run folder that does not exist yet stands for one that a command before has made.
+    arguments = ["smoke" if argument.startswith("runs/") else argument for argument in arguments]
+    arguments = [argument for argument in arguments if argument != "--resume"]
+    assert main([*arguments, "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith("name: ")
+
+
+def test_make_has_the_targets() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert {target for (target,) in commands("make")} <= set(re.findall(r"^(\w+):", makefile, flags=re.MULTILINE))
