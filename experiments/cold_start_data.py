@@ -58,7 +58,9 @@ class ColdStartData:
         sentences = [locate(events[index]) for index in rng.permutation(len(events))]
         return SupervisedSample(self.plain_protocol.prompt(observation), " ".join(sentences))
 
-    def cot(self, rng: np.random.Generator, *, answer_share: float = 0.35, wrong_share: float = 0.25) -> SupervisedSample:
+    def cot(
+        self, rng: np.random.Generator, *, answer_share: float = 0.35, wrong_share: float = 0.25
+    ) -> SupervisedSample:
         """Return a sample of stage 2: answer with the right clip, else zoom with a wrong clip or none."""
         task = self._draw(rng)
         events = events_of(task)

@@ -94,6 +94,8 @@ class Data(Section):
     """Held-out tasks."""
     cold_start: dict[str, DataSource] = {}
     """Named sources for the stages of the cold start."""
+    videos: Path = Path("runs/videos")
+    """Folder of generated videos, shared by all runs; they are found there again."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -118,9 +118,7 @@ class Renderer:
         return token_id
 
 
-def _rebuild(
-    tokenizer: "PreTrainedTokenizerBase", tokens_per_second: float, patch_px: int, merge: int
-) -> Renderer:
+def _rebuild(tokenizer: "PreTrainedTokenizerBase", tokens_per_second: float, patch_px: int, merge: int) -> Renderer:
     return Renderer(tokenizer, tokens_per_second=tokens_per_second, patch_px=patch_px, merge=merge)
 
 

@@ -45,7 +45,7 @@ def supervised_update(
     grad_norm = torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
     optimizer.step(lr_factor)
     return {
-        "loss/total": float(loss.detach()),
+        "loss/sft": float(loss.detach()),
         "loss/trained_tokens/sum": float(num_tokens),
         "optim/grad_norm": float(grad_norm),
     }

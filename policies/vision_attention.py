@@ -37,9 +37,7 @@ def batched_window_attention(
         while stop < len(lengths) and lengths[stop] == lengths[index]:
             stop += 1
         window = slice(bounds[index], bounds[stop])
-        parts.append(
-            _attend_equal(query[:, :, window], key[:, :, window], value[:, :, window], stop - index, scaling)
-        )
+        parts.append(_attend_equal(query[:, :, window], key[:, :, window], value[:, :, window], stop - index, scaling))
         index = stop
     return torch.cat(parts, dim=1), None
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from videozoom.policies.qwen_vl import QwenVLPolicy
 from videozoom.policies.tiny import TinySize, build_tiny
 

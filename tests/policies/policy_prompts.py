@@ -1,6 +1,7 @@
 """Prompts on random clips for the policy tests."""
 
 import numpy as np
+
 from videozoom.envs.messages import Message, Prompt, Role, TextPart, VideoPart
 from videozoom.envs.observation import VideoClip
 from videozoom.envs.tasks import Span

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+
 from videozoom.policies.positions import Grid, prompt_positions, text_positions, video_positions
 
 

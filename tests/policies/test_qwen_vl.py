@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from policy_prompts import prompt_on, random_clip
+
 from videozoom.envs.tasks import Span
 from videozoom.policies.base import FinishReason, Request
 from videozoom.policies.logprobs import completion_logprobs
@@ -110,7 +111,11 @@ def test_length_limit_is_reported(policy) -> None:
 def test_equal_features_from_batched_windows_and_from_the_loop(tiny_folder: Path) -> None:
     policy = QwenVLPolicy.from_checkpoint(tiny_folder)
     # Sides of three tokens give windows of unequal length.
-    clips = [random_clip("a", 4, 28, Span(0, 4)), random_clip("b", 6, 84, Span(0, 6)), random_clip("c", 2, 168, Span(0, 2))]
+    clips = [
+        random_clip("a", 4, 28, Span(0, 4)),
+        random_clip("b", 6, 84, Span(0, 6)),
+        random_clip("c", 2, 168, Span(0, 2)),
+    ]
     with torch.no_grad():
         batched = policy.features(clips)
         policy.features.clear()
@@ -170,9 +175,7 @@ def test_any_text_survives_the_tokenizer(policy) -> None:
 
 def test_checkpoint_round_trip(policy, tmp_path: Path) -> None:
     again = QwenVLPolicy.from_checkpoint(policy.save(tmp_path / "again"), max_new_tokens=12)
-    for (name, ours), (_, theirs) in zip(
-        policy.model.named_parameters(), again.model.named_parameters(), strict=True
-    ):
+    for (name, ours), (_, theirs) in zip(policy.model.named_parameters(), again.model.named_parameters(), strict=True):
         assert torch.equal(ours, theirs), name
     prompt = prompt_on("v", num_clips=1)
     assert again.act(requests_of([prompt]))[0].text == policy.act(requests_of([prompt]))[0].text

@@ -1,0 +1,113 @@
+"""From a config to the objects it describes: the one place where settings become constructor arguments."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from videozoom.envs.generated.generate import generate
+from videozoom.envs.protocols.love_r1 import LoveR1Protocol
+from videozoom.envs.span_rules import SpanRules
+from videozoom.envs.task_files import load_tasks
+from videozoom.envs.tasks import Task
+from videozoom.envs.video_store import Resize, VideoStore
+from videozoom.envs.video_zoom import VideoZoomEnv
+from videozoom.experiments.config import Config
+from videozoom.experiments.config_data import DataSource
+from videozoom.experiments.progress import progress
+from videozoom.rewards.rubric import Rubric
+
+if TYPE_CHECKING:
+    from videozoom.policies.qwen_vl import QwenVLPolicy
+
+MakeEnv = Callable[[], VideoZoomEnv]
+
+
+def build_tasks(source: DataSource, videos: Path, *, name: str = "videos", num_workers: int = 1) -> tuple[Task, ...]:
+    """Return the tasks of a source; generated videos are rendered into `videos` once and found there again.
+
+    Raises:
+        TaskFileError: a task file is missing or wrong.
+    """
+    if source.generated is None:
+        assert source.tasks is not None  # the config admits no source without either
+        return load_tasks(source.tasks)
+    recipe = source.generated.recipe()
+    folder = videos / f"{recipe.content_hash}-{recipe.num_videos}"
+    done = 0
+    with progress(f"Rendering {name}", recipe.num_videos) as advance:
+
+        def show(num_done: int, _: int) -> None:
+            nonlocal done
+            advance(num_done - done)
+            done = num_done
+
+        return load_tasks(generate(recipe, folder, num_workers=num_workers, progress=show))
+
+
+def build_frames(config: Config) -> VideoStore:
+    """Return the reader of fast views and slow clips."""
+    video = config.video
+    return VideoStore(
+        fast_fps=video.fast_fps,
+        fast_max_frames=video.fast_max_frames,
+        fast_frame_tokens=video.fast_frame_tokens,
+        slow_fps=video.slow_fps,
+        slow_max_frames=video.slow_max_frames,
+        slow_frame_tokens=video.slow_frame_tokens,
+        double_fast_below_s=video.double_fast_below_s,
+        double_slow_below_s=video.double_slow_below_s,
+        resize=Resize(video.resize),
+        cache_bytes=video.cache_mib * 2**20,
+    )
+
+
+def build_protocol(config: Config) -> LoveR1Protocol:
+    """Return the protocol, its wording loaded."""
+    protocol = config.protocol
+    return LoveR1Protocol(
+        protocol.prompts,
+        timestamps=protocol.timestamps,
+        timestamp_scale=protocol.timestamp_scale,
+        parser=protocol.parser,
+    )
+
+
+def build_env_maker(
+    config: Config, tasks: tuple[Task, ...], frames: VideoStore, *, span_rules: SpanRules | None = None
+) -> MakeEnv:
+    """Return a function that makes environments sharing one frame reader; `span_rules` replaces the config's."""
+    rules = span_rules or SpanRules(**config.env.span_rules.model_dump())
+    rubric = Rubric.from_weights(config.reward.model_dump())
+    # The task of an episode comes with `reset`: one stands for all here, so that making an environment costs nothing.
+    longest = max(tasks, key=lambda task: (task.duration_s, len(task.options)), default=None)
+    some = [longest] if longest is not None else []
+    return lambda: VideoZoomEnv(some, frames, rubric, config.env.max_steps, rules)
+
+
+def evidence_length_s(tasks: tuple[Task, ...]) -> float:
+    """Return the mean length of the tasks' evidence spans; 30 s, the paper's random clip, where none is annotated."""
+    lengths = [span.length_s for task in tasks for span in task.evidence]
+    return math.fsum(lengths) / len(lengths) if lengths else 30.0
+
+
+def build_policy(config: Config, folder: Path, corpus: Callable[[], list[str]]) -> "QwenVLPolicy":
+    """Return the model of `policy.checkpoint`, or a tiny one written into `folder` with a tokenizer for `corpus`.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be used.
+    """
+    from videozoom.policies.qwen_vl import QwenVLPolicy
+    from videozoom.policies.tiny import TinySize, build_tiny
+
+    checkpoint = config.policy.checkpoint
+    if checkpoint is None:
+        checkpoint = build_tiny(folder, corpus(), size=TinySize(**config.policy.tiny.model_dump()), seed=config.seed)
+    return QwenVLPolicy.from_checkpoint(
+        checkpoint,
+        dtype=config.policy.dtype,
+        attention=config.policy.attention,
+        freeze_vision=config.policy.freeze_vision,
+        temperature=config.rollout.temperature,
+        max_new_tokens=config.rollout.max_new_tokens,
+    )

@@ -1,0 +1,116 @@
+"""The cold start: supervised stages before reinforcement learning. Source: LOVE-R1, Sec. 4.1 and 4.2."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from videozoom.envs.observation import FrameSource
+from videozoom.envs.protocols.love_r1 import LoveR1Protocol
+from videozoom.envs.tasks import Task
+from videozoom.experiments.cold_start_data import ColdStartData, Objective, SampleSource
+from videozoom.experiments.progress import progress
+from videozoom.policies.optimizers import OptimizerName, build_optimizer, trapezoid
+from videozoom.policies.supervised import SupervisedSample, supervised_update
+
+if TYPE_CHECKING:
+    from videozoom.policies.qwen_vl import QwenVLPolicy
+
+Log = Callable[[str, int, dict[str, float]], None]
+"""Takes the stage's name, the step within it from 1, and metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisedStage:
+    """One stage: what is imitated, for how long, and how."""
+
+    name: str
+    objective: Objective
+    sources: Mapping[str, float]
+    """Names of task sources, each with its weight."""
+    num_steps: int
+    batch_size: int = 32
+    optimizer: OptimizerName = OptimizerName.MUON
+    lr: float = 2e-3
+    num_warmup: int = 20
+    decay_from: float = 0.5
+    final_lr_fraction: float = 0.05
+    replay_fraction: float = 0.0
+    """Share of samples drawn as the stage before drew them."""
+
+
+@dataclass(slots=True)
+class ColdStart:
+    """Runs stages on a policy, vision tower included: a tiny model starts from nothing.
+
+    Departs from the paper, which keeps a pretrained vision tower frozen throughout.
+    """
+
+    tasks: Mapping[str, Sequence[Task]]
+    frames: FrameSource
+    protocol: LoveR1Protocol
+    seed: int
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    log_every: int = 10
+    _data: dict[str, ColdStartData] = field(default_factory=dict, init=False)
+
+    def run(self, policy: "QwenVLPolicy", stages: Sequence[SupervisedStage], log: Log) -> None:
+        """Train `policy` through all stages, then freeze its vision tower again if it was frozen."""
+        was_frozen = policy.features.is_frozen
+        policy.freeze_vision(False)
+        before: SupervisedStage | None = None
+        for index, stage in enumerate(stages):
+            self._run_stage(policy, index, stage, before, log)
+            before = stage
+        policy.freeze_vision(was_frozen)
+
+    def _run_stage(
+        self, policy: "QwenVLPolicy", index: int, stage: SupervisedStage, before: SupervisedStage | None, log: Log
+    ) -> None:
+        optimizer = build_optimizer(
+            policy.trained_parameters(), name=stage.optimizer, lr=stage.lr, weight_decay=self.weight_decay
+        )
+        recent: list[dict[str, float]] = []
+        started_s = time.perf_counter()
+        with progress(f"Cold start, {stage.name}", stage.num_steps) as advance:
+            for step in range(stage.num_steps):
+                lr_factor = trapezoid(
+                    step,
+                    stage.num_steps,
+                    num_warmup=stage.num_warmup,
+                    decay_start=stage.decay_from,
+                    floor=stage.final_lr_fraction,
+                )
+                batch = self._batch(stage, before, np.random.default_rng((self.seed, index, step)))
+                metrics = supervised_update(
+                    policy, optimizer, batch, lr_factor=lr_factor, max_grad_norm=self.max_grad_norm
+                )
+                recent.append(metrics)
+                if (step + 1) % self.log_every == 0 or step + 1 == stage.num_steps:
+                    means = {name: float(np.mean([row[name] for row in recent])) for name in metrics}
+                    elapsed_s = time.perf_counter() - started_s
+                    means |= {"optim/lr": stage.lr * lr_factor, "time/step_s": elapsed_s / len(recent)}
+                    log(stage.name, step + 1, means)
+                    recent, started_s = [], time.perf_counter()
+                advance(note=f"loss {metrics['loss/sft']:.3f}")
+
+    def _batch(
+        self, stage: SupervisedStage, before: SupervisedStage | None, rng: np.random.Generator
+    ) -> list[SupervisedSample]:
+        return [
+            self._sample(before if before and rng.random() < stage.replay_fraction else stage, rng)
+            for _ in range(stage.batch_size)
+        ]
+
+    def _sample(self, stage: SupervisedStage, rng: np.random.Generator) -> SupervisedSample:
+        names = list(stage.sources)
+        weights = np.array([stage.sources[name] for name in names])
+        return self._source(names[rng.choice(len(names), p=weights / weights.sum())], stage.objective)(rng)
+
+    def _source(self, name: str, objective: Objective) -> SampleSource:
+        if name not in self._data:
+            self._data[name] = ColdStartData(self.tasks[name], self.frames, self.protocol)
+        return self._data[name].source(objective)

@@ -1,0 +1,51 @@
+"""Texts a tiny model's tokenizer is trained on: what it will read and write about its own tasks."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from videozoom.envs.messages import TextPart
+from videozoom.envs.observation import VideoClip
+from videozoom.envs.protocols.love_r1 import LoveR1Protocol
+from videozoom.envs.tasks import Span, Task
+from videozoom.experiments.cold_start_data import ColdStartData
+from videozoom.policies.supervised import SupervisedSample
+
+_NUM_SAMPLES = 600
+
+
+class _BlankFrames:
+    """Frames that show nothing: texts do not depend on pixels."""
+
+    def duration_s(self, video: Path) -> float:
+        return 64.0
+
+    def fast_view(self, video: Path) -> VideoClip:
+        return self.slow_clip(video, Span(0.0, 64.0))
+
+    def slow_clip(self, video: Path, span_s: Span) -> VideoClip:
+        times_s = np.linspace(span_s.start_s, span_s.end_s, 2, endpoint=False)
+        return VideoClip(np.zeros((2, 28, 28, 3), np.uint8), times_s, span_s, key=f"blank {span_s}")
+
+
+def tiny_corpus(tasks: Sequence[Task], protocol: LoveR1Protocol, *, seed: int = 0) -> list[str]:
+    """Return texts of prompts and completions; tasks that are not generated give their questions and options only."""
+    known = [task for task in tasks if "events" in task.metadata]
+    rng = np.random.default_rng(seed)
+    samples: list[SupervisedSample] = []
+    if known:
+        data = ColdStartData(known, _BlankFrames(), protocol)
+        samples = [(data.grounding if index % 2 else data.cot)(rng) for index in range(_NUM_SAMPLES)]
+    others = [text for task in tasks if task not in known for text in (task.question, *task.options)]
+    return [*chain.from_iterable(_texts(sample) for sample in samples), *others]
+
+
+def _texts(sample: SupervisedSample) -> Iterator[str]:
+    for message in sample.prompt.messages:
+        yield f"{message.role}\n"
+        for part in message.content:
+            if isinstance(part, TextPart):
+                yield part.text
+    yield sample.completion
