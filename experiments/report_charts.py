@@ -8,8 +8,8 @@ from math import floor, isfinite, log10
 from videozoom.experiments.statistics import Interval
 from videozoom.rollout.markup import Html, element
 
-WIDTH_PX, HEIGHT_PX = 360, 190
-LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 46, 12, 14, 26
+WIDTH_PX, HEIGHT_PX = 270, 168
+LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 42, 8, 12, 24
 MAX_DOTS = 400
 """More raw values than this are thinned in the drawing; the smoothed line uses all of them."""
 
@@ -55,7 +55,7 @@ def number_text(value: float, unit: str = "") -> str:
 
     Example:
         >>> [number_text(x) for x in (0.123456, 12.345, 1234.5, 0.00001234)]
-        ['0.123', '12.3', '1,234', '1.2e-05']
+        ['0.12', '12.3', '1,234', '1.2e-05']
         >>> number_text(0.875, "rate"), number_text(4.0, "s")
         ('87.5 %', '4.0 s')
     """
@@ -67,7 +67,7 @@ def number_text(value: float, unit: str = "") -> str:
     if size and size < 1e-3:
         text = f"{value:.1e}"
     elif size < 1:
-        text = f"{value:.3f}"
+        text = f"{value:.3f}" if size < 0.1 else f"{value:.2f}"
     elif size < 100:
         text = f"{value:.1f}"
     else:
@@ -96,17 +96,16 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
 
 
 def smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return a centred moving average over about a tenth of the points; short curves stay as they are.
+    """Return a centred moving average over about a sixth of the points; short curves stay as they are.
 
     Example:
         >>> smoothed([(0, 1.0), (1, 5.0)])
         [(0, 1.0), (1, 5.0)]
     """
-    half = len(points) // 20
+    half = len(points) // 12
     average = []
     for index, (x, _) in enumerate(points):
-        reach = min(half, index, len(points) - 1 - index)
-        window = [y for _, y in points[index - reach : index + reach + 1]]
+        window = [y for _, y in points[max(0, index - half) : index + half + 1]]
         average.append((x, sum(window) / len(window)))
     return average
 
@@ -117,7 +116,7 @@ def line_chart(
     *,
     unit: str = "",
     markers: Sequence[Marker] = (),
-    boundaries: Sequence[tuple[float, str]] = (),
+    boundaries: Sequence[float] = (),
     reference: tuple[float, str] | None = None,
 ) -> Html:
     """Return an SVG of curves over iterations: single values as faint dots, their moving average as a line.
@@ -125,21 +124,21 @@ def line_chart(
     Args:
         title: What is drawn; read out by screen readers.
         series: Curves; values that are not finite are left out.
-        unit: `rate` fixes the axis to 0 to 100 %.
+        unit: `rate` is drawn in per cent.
         markers: Evaluations, drawn over the curves.
-        boundaries: `(x, label)` where one phase ends and the next begins.
+        boundaries: Where one phase ends and the next begins.
         reference: `(y, label)` of a level to compare with, e.g. chance.
     """
     series = [Series(s.label, s.style, tuple(p for p in s.points if isfinite(p[1]))) for s in series]
     series = [s for s in series if s.points]
     x_scale, y_scale, y_ticks = _scales(series, markers, unit)
     parts: list[Html] = [_grid(y_scale, y_ticks, unit), _x_axis(x_scale)]
-    parts += [_boundary(x_scale(x), label) for x, label in boundaries]
+    parts += [_boundary(x_scale(x)) for x in boundaries]
     if reference and y_scale.low <= reference[0] <= y_scale.high:
         parts.append(_reference(y_scale(reference[0]), reference[1]))
     parts += [_curve(s, x_scale, y_scale) for s in series]
     parts += [_marker(m, x_scale, y_scale, unit) for m in markers]
-    parts.append(element("line", class_="cursor", y1=TOP_PX, y2=HEIGHT_PX - BOTTOM_PX, x1=-9, x2=-9))
+    parts.append(element("line", class_="cursor", y1=TOP_PX, y2=HEIGHT_PX - BOTTOM_PX, visibility="hidden"))
     return element(
         "svg",
         parts,
@@ -156,13 +155,13 @@ def interval_bar(value: float, interval: Interval | None, style: str, *, chance:
     scale = Scale(0.0, 1.0, 1.0, 119.0)
     parts = [
         element("rect", class_="track", x=1, y=5, width=118, height=10, rx=2),
-        element("rect", class_=f"bar fill-{style}", x=1, y=5, width=round(scale(value) - 1, 1), height=10, rx=2),
+        element("rect", class_=f"bar style-{style}", x=1, y=5, width=round(scale(value) - 1, 1), height=10, rx=2),
     ]
     if chance is not None:
         parts.append(element("line", class_="chance", x1=scale(chance), x2=scale(chance), y1=1, y2=19))
     if interval:
-        parts.append(_whisker_path(f"M{scale(interval.low)} 6v8M{scale(interval.high)} 6v8", "whisker"))
-        parts.append(_whisker_path(f"M{scale(interval.low)} 10H{scale(interval.high)}", "whisker"))
+        parts.append(element("path", d=f"M{scale(interval.low)} 6v8M{scale(interval.high)} 6v8", class_="whisker"))
+        parts.append(element("path", d=f"M{scale(interval.low)} 10H{scale(interval.high)}", class_="whisker"))
     return element("svg", parts, class_="interval", viewBox="0 0 120 20", aria_hidden="true")
 
 
@@ -170,10 +169,11 @@ def _scales(series: Sequence[Series], markers: Sequence[Marker], unit: str) -> t
     xs = [x for s in series for x, _ in s.points] + [m.x for m in markers] or [0.0]
     ys = [y for s in series for _, y in s.points] + [m.y for m in markers] or [0.0]
     ys += [end for m in markers if m.interval for end in m.interval]
-    if unit == "rate" and min(ys) >= 0 and max(ys) <= 1:
+    if unit == "rate" and max(ys) > 0.5:
         y_ticks = [0.0, 0.25, 0.5, 0.75, 1.0]
     else:
-        y_ticks = ticks(min(0.0, min(ys)) if min(ys) < 0.5 * max(ys) else min(ys), max(ys))
+        # Zero belongs to every axis: a flat curve looks flat. Rates keep at least 10 % of height.
+        y_ticks = ticks(min(0.0, *ys), max(0.1 if unit == "rate" else 0.0, *ys))
     x_low, x_high = min(xs), max(xs)
     pad = (x_high - x_low) * 0.02 or 0.5
     x_scale = Scale(x_low - pad, x_high + pad, LEFT_PX, WIDTH_PX - RIGHT_PX)
@@ -197,14 +197,13 @@ def _x_axis(scale: Scale) -> Html:
     return element("g", labels, class_="grid")
 
 
-def _boundary(x: float, label: str) -> Html:
-    line = element("line", x1=x, x2=x, y1=TOP_PX, y2=HEIGHT_PX - BOTTOM_PX)
-    return element("g", line, element("text", label, x=x + 4, y=TOP_PX + 8), class_="boundary")
+def _boundary(x: float) -> Html:
+    return element("line", x1=x, x2=x, y1=TOP_PX, y2=HEIGHT_PX - BOTTOM_PX, class_="boundary")
 
 
 def _reference(y: float, label: str) -> Html:
     line = element("line", x1=LEFT_PX, x2=WIDTH_PX - RIGHT_PX, y1=y, y2=y)
-    text = element("text", label, x=WIDTH_PX - RIGHT_PX, y=round(y - 4, 1), text_anchor="end")
+    text = element("text", label, x=WIDTH_PX - RIGHT_PX, y=round(y + 12, 1), text_anchor="end")
     return element("g", line, text, class_="reference")
 
 
@@ -212,7 +211,7 @@ def _curve(series: Series, x_scale: Scale, y_scale: Scale) -> Html:
     stride = max(1, -(-len(series.points) // MAX_DOTS))
     dots = [f"M{x_scale(x)} {y_scale(y)}h0" for x, y in series.points[::stride]]
     line = [f"{x_scale(x)} {y_scale(y)}" for x, y in smoothed(series.points)[::stride]]
-    style = f"stroke-{series.style}"
+    style = f"style-{series.style}"
     return element(
         "g",
         element("path", d="".join(dots), class_=f"dots {style}"),
@@ -226,14 +225,10 @@ def _marker(marker: Marker, x_scale: Scale, y_scale: Scale, unit: str) -> Html:
     text = f"{marker.label}: {number_text(marker.y, unit)}"
     if marker.interval:
         low, high = y_scale(marker.interval.low), y_scale(marker.interval.high)
-        parts.append(_whisker_path(f"M{x} {low}V{high}M{x - 3} {low}h6M{x - 3} {high}h6", "whisker"))
+        parts.append(element("path", d=f"M{x} {low}V{high}M{x - 3} {low}h6M{x - 3} {high}h6", class_="whisker"))
         text += f" ({number_text(marker.interval.low, unit)} to {number_text(marker.interval.high, unit)})"
-    parts.append(element("circle", cx=x, cy=y, r=4, class_=f"marker stroke-{marker.style}"))
+    parts.append(element("circle", cx=x, cy=y, r=4, class_=f"marker style-{marker.style}"))
     return element("g", element("title", text), parts)
-
-
-def _whisker_path(path: str, class_: str) -> Html:
-    return element("path", d=path, class_=class_)
 
 
 def _description(series: Sequence[Series], unit: str) -> str:

@@ -80,7 +80,16 @@ def _options(task: Task, rollouts: Sequence[LabelledRollout]) -> Html:
             if rollout.trajectory.answer == letter:
                 mark = f"chosen by {rollout.label}" if len(rollouts) > 1 else "chosen"
                 marks.append(element("span", mark, class_=f"choice-mark style-{rollout.style}"))
-        items.append(element("li", element("b", letter), " ", option, " ", marks, class_="gold" if is_gold else None))
+        items.append(
+            element(
+                "li",
+                element("b", letter),
+                " ",
+                option,
+                [join([" ", mark]) for mark in marks],
+                class_="gold" if is_gold else None,
+            )
+        )
     return element("ul", items, class_="options")
 
 

@@ -1,0 +1,49 @@
+"""How a run was made: command, versions, machine, settings."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from videozoom.experiments.report_run import RunData
+from videozoom.rollout.markup import Html, element
+
+
+def setup_section(run: RunData) -> Html:
+    """Return what the results may depend on, and how to make the run again."""
+    facts = element("dl", [_fact(name, value) for name, value in _facts(run.environment)], class_="facts")
+    parts: list[Html] = [facts] if run.environment else []
+    if run.config_text:
+        parts.append(
+            element("p", "The same run again, from this folder's settings: ", element("code", _again(run.name)))
+        )
+        summary = element("summary", "All settings (config.yaml)")
+        parts.append(element("details", summary, element("pre", run.config_text)))
+    return element("section", element("h2", "How it was made"), parts, class_="setup")
+
+
+def _again(name: str) -> str:
+    return f"videozoom train runs/{name}/config.yaml run_dir=runs/{name}-again"
+
+
+def _fact(name: str, value: str) -> Html:
+    return element("div", element("dt", name), element("dd", value))
+
+
+def _facts(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+    commit = environment.get("commit") or {}
+    changed = " with uncommitted changes" if commit.get("is_changed") else ""
+    packages = environment.get("packages") or {}
+    machine = [environment.get("cpu"), *(environment.get("gpus") or ["no GPU"])]
+    cores = environment.get("num_cpus")
+    facts = [
+        ("Command", shlex.join(environment["command"]) if environment.get("command") else None),
+        ("Seed", environment.get("seed")),
+        ("Started", environment.get("started")),
+        ("Commit", f"{commit['hash'][:12]}{changed}" if commit.get("hash") else None),
+        ("Machine", ", ".join(str(part) for part in machine if part)),
+        ("Cores", f"{cores} usable" if cores else None),
+        ("System", environment.get("platform")),
+        ("Python", environment.get("python")),
+        ("Packages", ", ".join(f"{name} {version}" for name, version in packages.items())),
+    ]
+    return [(name, str(value)) for name, value in facts if value not in (None, "")]
