@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from videozoom.envs.generated.signs import PATTERNS
 
-INK_LUMA = 56
-"""Luma of ink above, and of paper below, the block's mean."""
+INK_LUMA = 55
+"""Luma of ink above, and of paper below, the block's mean. In RGB that is 55 * 255 / 219 = 64.04 levels: a whole number
+keeps the mean over a block the same after conversion to RGB and rounding."""
 PANEL_LUMA = 126
 """Mean luma of a panel, and the luma of a blank one."""
 
@@ -49,12 +50,12 @@ class Canvas:
     @property
     def num_rows(self) -> int:
         """R."""
-        return self.coarse_FRC.shape[1]
+        return int(self.coarse_FRC.shape[1])
 
     @property
     def num_columns(self) -> int:
         """C."""
-        return self.coarse_FRC.shape[2]
+        return int(self.coarse_FRC.shape[2])
 
     def part(self, first: int, end: int) -> Self:
         """Return frames `[first, end)` as a canvas that shares memory with this one."""
