@@ -16,7 +16,7 @@ from videozoom.experiments.report_words import (
     accuracy_gain,
     chance_of,
     evidence_length_s,
-    learned_policy,
+    main_policy,
     summary,
 )
 from videozoom.experiments.run_folder import RunFolder
@@ -54,10 +54,8 @@ def report_page(run: RunData) -> str:
 
 
 def _opening(run: RunData) -> Html:
-    policy = learned_policy(list(run.evaluations))
-    gain = (
-        accuracy_gain(run.evaluations.get(START, ()), run.evaluations[policy]) if policy not in (None, START) else None
-    )
+    policy = main_policy(list(run.rows))
+    gain = accuracy_gain(run.evaluations.get(START, ()), run.evaluations.get(policy or "", ()))
     first, *others = summary(run.rows, gain)
     return element(
         "header",

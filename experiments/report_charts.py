@@ -64,7 +64,9 @@ def number_text(value: float, unit: str = "") -> str:
     if unit == "rate":
         return f"{value * 100:.1f} %"
     size = abs(value)
-    if size and size < 1e-3:
+    if size == 0:
+        text = "0"
+    elif size < 1e-3:
         text = f"{value:.1e}"
     elif size < 1:
         text = f"{value:.3f}" if size < 0.1 else f"{value:.2f}"
@@ -81,8 +83,8 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
     Example:
         >>> ticks(0.0, 0.93)
         [0.0, 0.5, 1.0]
-        >>> ticks(3.0, 41.0)
-        [0.0, 20.0, 40.0, 60.0]
+        >>> ticks(-3.0, 41.0)
+        [-20.0, 0.0, 20.0, 40.0, 60.0]
     """
     span = high - low or abs(high) or 1.0
     raw = span / count

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from videozoom.experiments.report_charts import interval_bar, number_text
-from videozoom.experiments.report_words import START, interval_of, learned_policy, policy_words
+from videozoom.experiments.report_words import LEARNED, START, interval_of, main_policy, policy_words
 from videozoom.rollout.markup import Html, element
 
 Row = Mapping[str, Any]
@@ -12,10 +12,10 @@ Row = Mapping[str, Any]
 
 def headline_cards(results: Mapping[str, Any], rows: Mapping[str, Row], evidence_s: float | None) -> Html | None:
     """Return the few numbers a reader should leave with, each beside what it was before."""
-    policy = learned_policy(list(rows))
+    policy = main_policy(list(rows))
     if policy is None:
         return None
-    row, start = rows[policy], rows.get(START, {}) if policy != START else {}
+    row, start = rows[policy], rows.get(START, {}) if policy in LEARNED else {}
     cards = [
         _rate_card("Right answers", row, start, "accuracy"),
         _rate_card("Looked at the evidence", row, start, "zoom_hit_rate"),
@@ -46,19 +46,14 @@ def results_table(rows: Mapping[str, Row], chance: float | None, evidence_s: flo
 
 def table_notes(rows: Mapping[str, Row], chance: float | None, notes: Sequence[str]) -> Html:
     """Return how to read the table, and the run's own remarks."""
-    counts = sorted({row["num_tasks"] for row in rows.values() if row.get("num_tasks")})
-    tasks = (
-        f"{counts[0]:,}"
-        if len(counts) == 1
-        else " to ".join(f"{count:,}" for count in (counts[0], counts[-1]))
-        if counts
-        else "an unknown number of"
-    )
-    reading = f"Held-out videos, {tasks} tasks. Whiskers are 95 % intervals."
+    sentences = [f"Held-out videos, {_tasks_text(rows)}. Whiskers are 95 % intervals."]
     if chance is not None:
-        reading += f" The dashed line is guessing, {number_text(chance, 'rate')}."
-    reading += " Sees evidence: any zoom of the episode overlaps an annotated span."
-    reading += " Unparsed: episodes whose output gave no answer."
+        sentences.append(f"The dashed line is guessing, {number_text(chance, 'rate')}.")
+    sentences.append(
+        "Sees evidence: any zoom of the episode overlaps an annotated span. A long span does so easily, so read it "
+        "together with the span's length. Unparsed: episodes whose output gave no answer."
+    )
+    reading = " ".join(sentences)
     return element(
         "div",
         element("p", reading, class_="fine"),
@@ -73,6 +68,13 @@ _PLAIN = {
     "unparsed_rate": "rate",
     "cpu_seconds_training": "s",
 }
+
+
+def _tasks_text(rows: Mapping[str, Row]) -> str:
+    counts = sorted({row["num_tasks"] for row in rows.values() if row.get("num_tasks")})
+    if not counts:
+        return "number of tasks unknown"
+    return f"{counts[0]:,} tasks" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,} tasks"
 
 
 def _is_used(rows: Mapping[str, Row], key: str) -> bool:
@@ -146,7 +148,7 @@ def duration_text(seconds: float) -> str:
     """Return a duration as people say it.
 
     Example:
-        >>> [duration_text(seconds) for seconds in (42.4, 412.3, 7300)]
+        >>> [duration_text(seconds) for seconds in (42.4, 412.3, 7320)]
         ['42 s', '6 min 52 s', '2 h 2 min']
     """
     whole = round(seconds)

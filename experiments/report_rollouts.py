@@ -6,7 +6,7 @@ import numpy as np
 
 from videozoom.envs.observation import FrameSource
 from videozoom.envs.tasks import Span, Status
-from videozoom.experiments.report_words import START, learned_policy, policy_words
+from videozoom.experiments.report_words import LEARNED, START, main_policy, policy_words
 from videozoom.rewards.overlap import iou
 from videozoom.rollout.markup import Html
 from videozoom.rollout.trace_rows import TraceRow, task_from_row, trajectory_from_row
@@ -27,10 +27,10 @@ def rollout_cards(
         frame_source: Where frames are read again.
         seed: Chooses the random ones.
     """
-    policy = learned_policy(list(evaluations))
+    policy = main_policy(list(evaluations))
     if policy is None:
         return []
-    before = {row["task_id"]: row for row in evaluations.get(START, ())} if policy != START else {}
+    before = {row["task_id"]: row for row in evaluations.get(START, ())} if policy in LEARNED else {}
     cards = []
     for tag, row in chosen_rollouts(evaluations[policy], before, seed=seed):
         rollouts = [_labelled(before[row["task_id"]])] if row["task_id"] in before else []

@@ -8,7 +8,7 @@ from typing import Any
 
 from videozoom.envs.observation import FrameSource
 from videozoom.envs.tasks import EpisodeKind
-from videozoom.envs.video_store import Resize, VideoStore
+from videozoom.experiments.build import build_frames
 from videozoom.experiments.config_files import load_config
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.run_folder import RunFolder
@@ -95,7 +95,7 @@ def _evaluations(path: Path, gaps: list[str]) -> dict[str, tuple[TraceRow, ...]]
         gaps.append(f"There is no {path.name}, so no rollouts are shown.")
         return {}
     except ValueError as error:
-        gaps.append(f"Rollouts are left out: {error}.")
+        gaps.append(f"Rollouts are left out: {_clause(error)}.")
         return {}
     if not found:
         gaps.append(f"{path.name} holds no evaluation, so no rollouts are shown.")
@@ -108,7 +108,7 @@ def _lines(path: Path, what: str, gaps: list[str]) -> tuple[Mapping[str, Any], .
     except FileNotFoundError:
         gaps.append(f"There is no {path.name}, so {what} are not shown.")
     except ValueError as error:
-        gaps.append(f"{what.capitalize()} are left out: {error}.")
+        gaps.append(f"{what.capitalize()} are left out: {_clause(error)}.")
     return ()
 
 
@@ -128,10 +128,11 @@ def _frame_source(config_file: Path, gaps: list[str]) -> FrameSource | None:
     if not config_file.is_file():
         return None
     try:
-        video = load_config(config_file).video
+        return build_frames(load_config(config_file))
     except UserError as error:
-        gaps.append(f"Frames are not shown, because the settings cannot be read: {error}.")
+        gaps.append(f"Frames are not shown, because the settings cannot be read: {_clause(error)}.")
         return None
-    settings = video.model_dump()
-    cache_mib = settings.pop("cache_mib")
-    return VideoStore(**settings | {"resize": Resize(video.resize), "cache_bytes": cache_mib * 2**20})
+
+
+def _clause(error: Exception) -> str:
+    return str(error).rstrip(".")

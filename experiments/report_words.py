@@ -17,20 +17,20 @@ class PolicyWords:
 
 
 POLICIES = {
-    "never": PolicyWords("never zooms", "Answers from the fast view alone."),
-    "uniform": PolicyWords("uniform zooms", "Looks at evenly spaced spans, whatever the question."),
-    "random": PolicyWords("random zooms", "Looks at spans drawn by chance."),
+    "never": PolicyWords("never zooms", "No clip: the answer comes from the fast view alone."),
+    "uniform": PolicyWords("uniform clip", "One clip whose few frames are spread over the whole video."),
+    "random": PolicyWords("random clip", "One clip of a span drawn by chance."),
     "cold_start": PolicyWords(
-        "cold start", "The model after supervised learning: where reinforcement learning begins."
+        "cold start", "The agent after supervised learning: where reinforcement learning begins."
     ),
     "multi_step_grpo": PolicyWords("multi-step GRPO", "Reinforcement learning on whole episodes only."),
     "decoupled_grpo": PolicyWords(
         "decoupled GRPO", "Whole episodes mixed with single zooms that are rewarded directly."
     ),
-    "oracle": PolicyWords("oracle zooms", "Looks at the annotated evidence: the most that zooming can bring."),
+    "oracle": PolicyWords("oracle clip", "Clips of the annotated evidence: the most that zooming can bring."),
 }
 LEARNED = ("decoupled_grpo", "multi_step_grpo")
-"""Policies that reinforcement learning made; the first that a run has is what its report is about."""
+"""Policies that reinforcement learning made, the one a report is about first."""
 START = "cold_start"
 
 
@@ -39,14 +39,16 @@ def policy_words(policy: str) -> PolicyWords:
     return POLICIES.get(policy, PolicyWords(policy.replace("_", " "), ""))
 
 
-def learned_policy(policies: Sequence[str]) -> str | None:
-    """Return the policy a report is about: the best trained one that is there.
+def main_policy(policies: Sequence[str]) -> str | None:
+    """Return the policy a report is about: the furthest trained, else one without a rule, else the last; or `None`.
 
     Example:
-        >>> learned_policy(["never", "cold_start", "multi_step_grpo"])
-        'multi_step_grpo'
+        >>> main_policy(["never", "cold_start", "multi_step_grpo"]), main_policy(["my_model", "oracle"])
+        ('multi_step_grpo', 'my_model')
     """
-    return next((policy for policy in (*LEARNED, START) if policy in policies), None)
+    known = [policy for policy in (*LEARNED, START) if policy in policies]
+    others = [policy for policy in policies if policy not in POLICIES]
+    return next(iter([*known, *others, *reversed(policies)]), None)
 
 
 def interval_of(row: Mapping[str, Any], key: str) -> Interval | None:
@@ -91,12 +93,12 @@ def evidence_length_s(rows: Sequence[TraceRow]) -> float | None:
 
 def summary(rows: Mapping[str, Mapping[str, Any]], gain: Gain | None) -> list[str]:
     """Return what a results table shows, one sentence each, most important first."""
-    policy = learned_policy(list(rows))
+    policy = main_policy(list(rows))
     if policy is None:
-        return ["The run has no trained policy in its results yet."]
+        return ["The run has no results yet."]
     row, start = rows[policy], rows.get(START)
     name = policy_words(policy).name
-    if start is None or policy == START:
+    if start is None or policy not in LEARNED:
         return [
             f"{_capitalised(name)} answers {_percent(row, 'accuracy')} of the held-out questions right.",
             *_look(row),

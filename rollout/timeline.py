@@ -36,6 +36,7 @@ GUTTER_PX = 96
 BAND_PX = 22
 LANE_PX = BAND_PX + 6
 CLIP_FRAME_PX = 132
+MAX_OPTION_PX = 420
 MAX_CLIP_FRAMES = 4
 MAX_STRIP_FRAMES = 64
 
@@ -107,7 +108,7 @@ class _Canvas:
         self.text((self.left - 10, y), name, 15, MUTED_RGB, anchor="rm")
 
     def title(self, lines: "list[list[_Option]]") -> int:
-        self.text((self.left, MARGIN_PX), _clipped(self.task.question, 110), 20, INK_RGB)
+        self.text((self.left, MARGIN_PX), _clipped(self.task.question, 20, self.right - self.left), 20, INK_RGB)
         for index, line in enumerate(lines):
             for option in line:
                 self.text((option.x, MARGIN_PX + 30 + 22 * index), option.text, 16, option.colour)
@@ -185,7 +186,7 @@ def _option_lines(task: Task, answer: str | None) -> list[list[_Option]]:
     lines: list[list[_Option]] = [[]]
     x = float(_Canvas.left)
     for letter, option in zip(task.letters, task.options, strict=True):
-        text = f"{letter}  {_clipped(option, 60)}{_remark(letter, task.answer, answer)}"
+        text = f"{letter}  {_clipped(option, 16, MAX_OPTION_PX)}{_remark(letter, task.answer, answer)}"
         colour = EVIDENCE_RGB if letter == task.answer else ZOOM_RGB if letter == answer else MUTED_RGB
         width = ImageFont.load_default(16).getlength(text)
         if lines[-1] and x + width > _Canvas.right:
@@ -202,5 +203,11 @@ def _remark(letter: str, gold: str, answer: str | None) -> str:
     return " (chosen)" if letter == answer else ""
 
 
-def _clipped(text: str, num_characters: int) -> str:
-    return text if len(text) <= num_characters else text[: num_characters - 3] + "..."
+def _clipped(text: str, size: int, width_px: float) -> str:
+    """Return the text, its end replaced by dots if it is wider than `width_px`."""
+    font = ImageFont.load_default(size)
+    if font.getlength(text) <= width_px:
+        return text
+    while text and font.getlength(text + "...") > width_px:
+        text = text[:-1]
+    return text.rstrip() + "..."

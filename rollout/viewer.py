@@ -154,7 +154,7 @@ def _step_title(task: Task, index: int, step: Step) -> Html:
     elif isinstance(action, Answer):
         what = f"answers {action.letter}"
     else:
-        what = f"no valid action ({action.reason})"
+        what = f"gives no valid action: {action.reason.replace('_', ' ')}"
     return join([element("b", f"Step {index}"), f" {what}"])
 
 

@@ -13,6 +13,8 @@ from videozoom.rollout.types import Trajectory
 
 MAX_STRIP_FRAMES = 96
 MAX_STRIP_PX = 64
+MAX_SHARP_STRIP_PX = 640
+"""Wider strips are shown smaller than they are, which needs smoothing."""
 SHARP_PX = 112
 """Frames up to this height are kept exactly and enlarged with visible pixels; larger ones are photographs."""
 
@@ -68,7 +70,7 @@ def _strip(fast_view: VideoClip | None, window: Span, num_slots: int) -> Html:
     if fast_view is None:
         return element("div", "frames not available", class_="strip-missing")
     image = strip_image(fast_view, window, num_slots)
-    is_photo = image.height > SHARP_PX
+    is_photo = image.height > SHARP_PX or image.width > MAX_SHARP_STRIP_PX
     if image.height > MAX_STRIP_PX:
         image = fitted(image, height_px=MAX_STRIP_PX)
     return embedded_image(image, "", "strip", is_photo)
