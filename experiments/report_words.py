@@ -119,8 +119,8 @@ def _doubts(start: Mapping[str, Any], row: Mapping[str, Any], gain: Gain | None)
         if _overlap(interval_of(start, "accuracy"), interval_of(row, "accuracy")):
             return ["The 95 % intervals of both accuracies overlap: the difference may be chance."]
         return []
-    low, high = (f"{100 * end:+.0f}" for end in gain.difference.interval)
-    text = f"On the same {gain.num_tasks:,} tasks, accuracy changed by {100 * gain.difference.mean:+.0f} points"
+    low, high = (f"{100 * end:+.1f}" for end in gain.difference.interval)
+    text = f"On the same {gain.num_tasks:,} tasks, accuracy changed by {100 * gain.difference.mean:+.1f} points"
     text += f" (95 % interval {low} to {high})"
     if not gain.difference.excludes_zero:
         return [f"{text}: that may be chance."]

@@ -42,7 +42,7 @@ def test_the_first_sentence_says_what_was_learned(page: Page) -> None:
         "start) and answers 70 % of the questions right (50 % before)."
     )
     assert expected in page.text
-    assert "On the same 12 tasks, accuracy changed by +58 points" in page.text
+    assert "On the same 12 tasks, accuracy changed by +58.3 points" in page.text
     assert "What this report lacks" not in page.text
 
 
