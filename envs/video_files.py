@@ -88,12 +88,17 @@ def read_frames(
         size: gives the height and width to resize to, from those of the upright source frame.
         resize: the filter.
     """
-    with decode_errors(path), _opened(path) as (container, stream):
-        found = _decode(container, stream, set(wanted_pts.tolist()), size, resize)
-        lost = [pts for pts in wanted_pts.tolist() if pts not in found]
-        if lost:
-            raise VideoDecodeError(f"{path}: {len(lost)} of {len(wanted_pts)} frames cannot be decoded; it is damaged.")
-        return np.stack([found[pts] for pts in wanted_pts.tolist()])
+    order = wanted_pts.tolist()
+    wanted = set(order)
+    with decode_errors(path):
+        found = _decode(path, wanted, size, resize, is_seeking=True)
+        if len(found) < len(wanted):
+            # Some containers seek too late, and some frames need more than the key frame before them.
+            found = _decode(path, wanted, size, resize, is_seeking=False)
+        if len(found) < len(wanted):
+            lost = len(wanted) - len(found)
+            raise VideoDecodeError(f"{path}: {lost} of {len(wanted)} frames cannot be decoded; the file is damaged.")
+    return np.stack([found[pts] for pts in order])
 
 
 @contextmanager
@@ -109,40 +114,45 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 
 def _decode(
-    container: InputContainer,
-    stream: VideoStream,
-    wanted: set[int],
-    size: Callable[[int, int], tuple[int, int]],
-    resize: Resize,
+    path: Path, wanted: set[int], size: Callable[[int, int], tuple[int, int]], resize: Resize, *, is_seeking: bool
 ) -> dict[int, NDArray[np.uint8]]:
+    """Return the wanted frames that can be decoded, by presentation time."""
     found: dict[int, NDArray[np.uint8]] = {}
-    first, last = min(wanted), max(wanted)
-    container.seek(first, stream=stream, backward=True)
     target: tuple[int, int] | None = None
     # Kept over all frames, with one thread: setting up the conversion costs many times the conversion.
     reformatter = VideoReformatter()
-    for frame in _frames(container, stream):
-        if frame.pts in wanted and not frame.is_corrupt:
-            rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-            image = np.rot90(np.asarray(rgb, np.uint8), frame.rotation // 90)
-            target = target or size(image.shape[0], image.shape[1])
-            found[frame.pts] = _resized(image, target, resize)
-        if frame.pts is not None and frame.pts >= last:
-            break
+    with _opened(path) as (container, stream):
+        if is_seeking:
+            container.seek(min(wanted), stream=stream, backward=True)
+        for frame in _sound_frames(container, stream):
+            if frame.pts in wanted:
+                rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+                image = np.rot90(np.asarray(rgb, np.uint8), frame.rotation // 90)
+                target = target or size(image.shape[0], image.shape[1])
+                found[frame.pts] = _resized(image, target, resize)
+                if len(found) == len(wanted):
+                    break
     return found
 
 
-def _frames(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    """Yield what can be decoded; a damaged packet is skipped, and its frame will be found missing."""
+def _sound_frames(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+    """Yield the frames that do not depend on damaged data: after any, none up to the next key frame."""
     packets = container.demux(stream)
+    is_damaged = False
     while True:
         try:
             packet = next(packets)
-            yield from packet.decode()
+            is_damaged |= packet.is_corrupt
+            decoded = packet.decode()
         except StopIteration:
             return
         except av.InvalidDataError:
+            is_damaged = True
             continue
+        for frame in decoded:
+            is_damaged = frame.is_corrupt or (is_damaged and not frame.key_frame)
+            if not is_damaged:
+                yield frame
 
 
 def _resized(image: NDArray[np.uint8], target: tuple[int, int], resize: Resize) -> NDArray[np.uint8]:
