@@ -23,6 +23,8 @@ class TrainingSample:
     """What each of its tokens counts in the loss; the normaliser of the whole batch is in it, so that samples can be
     spread over learners and micro-batches in any way."""
     kind: EpisodeKind
+    group: int
+    """Which group of the batch it belongs to: those of one group begin with the same prompt."""
     num_prompt_tokens: int
 
     @property

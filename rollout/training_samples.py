@@ -38,8 +38,8 @@ def training_samples(
         keep_zero_advantage: Keep them all the same, as a KL term needs.
     """
     steps = [
-        (group.kind, float(advantage), step)
-        for group, advantages_G in zip(groups, advantages, strict=True)
+        (index, float(advantage), step)
+        for index, (group, advantages_G) in enumerate(zip(groups, advantages, strict=True))
         for trajectory, advantage in zip(group.trajectories, advantages_G, strict=True)
         if not trajectory.is_masked
         for step in trajectory.steps
@@ -55,9 +55,10 @@ def training_samples(
             token_weight=1.0 / num_tokens
             if aggregation == LossAggregation.TOKEN_MEAN
             else 1.0 / (len(steps) * len(step.completion.token_ids)),
-            kind=kind,
+            kind=groups[index].kind,
+            group=index,
             num_prompt_tokens=step.completion.num_prompt_tokens,
         )
-        for kind, advantage, step in steps
+        for index, advantage, step in steps
         if advantage != 0.0 or keep_zero_advantage
     ]

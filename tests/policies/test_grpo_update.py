@@ -31,6 +31,7 @@ def samples(policy: QwenVLPolicy) -> list[TrainingSample]:
             advantage=(-1.0) ** index * (1 + index / 4),
             token_weight=1 / num_tokens,
             kind=tuple(EpisodeKind)[index % 2],
+            group=index // 2,
             num_prompt_tokens=completion.num_prompt_tokens,
         )
         for index, (prompt, completion) in enumerate(zip(prompts, completions, strict=True))

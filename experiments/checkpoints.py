@@ -1,0 +1,62 @@
+"""Checkpoints of a run: Hugging Face folders with the trainer's state beside the model."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+TRAINER_STATE = "trainer_state.pt"
+"""File with what a run needs to go on and a user of the model does not: optimizer and progress."""
+
+_PREFIX = "iteration_"
+
+
+def checkpoint_folder(checkpoints: Path, iteration: int) -> Path:
+    """Return where the checkpoint after `iteration` finished iterations lies.
+
+    Example:
+        >>> checkpoint_folder(Path("runs/demo/checkpoints"), 20).as_posix()
+        'runs/demo/checkpoints/iteration_000020'
+    """
+    return checkpoints / f"{_PREFIX}{iteration:06d}"
+
+
+def latest_checkpoint(checkpoints: Path) -> Path | None:
+    """Return the complete checkpoint with the most iterations, `None` if there is none."""
+    folders = [path for path in checkpoints.glob(f"{_PREFIX}*") if (path / TRAINER_STATE).is_file()]
+    return max(folders, key=lambda path: int(path.name.removeprefix(_PREFIX)), default=None)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder that takes the place of `folder` when the block ends, and vanishes when it fails."""
+    temporary = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def save_trainer_state(folder: Path, optimizer: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
+    """Write the trainer's state into a checkpoint folder."""
+    import torch
+
+    torch.save({"optimizer": dict(optimizer), "progress": dict(progress)}, folder / TRAINER_STATE)
+
+
+def load_trainer_state(folder: Path) -> dict[str, Any]:
+    """Return `{"optimizer": ..., "progress": ...}` of a checkpoint folder.
+
+    Raises:
+        FileNotFoundError: It was not written by a trainer.
+    """
+    import torch
+
+    state: dict[str, Any] = torch.load(folder / TRAINER_STATE, map_location="cpu", weights_only=True)
+    return state

@@ -1,0 +1,113 @@
+"""What a GRPO run is made of: the world it samples in, the model it trains, and the numbers of the recipe."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from videozoom.envs.protocols.base import Protocol
+from videozoom.envs.tasks import Task
+from videozoom.rollout.runner import MakeEnv
+from videozoom.rollout.training_samples import LossAggregation
+
+if TYPE_CHECKING:
+    from videozoom.policies.qwen_vl import QwenVLPolicy
+
+
+class _Shared:
+    """Something immutable that RLlib, which copies its configurations many times over, does not copy."""
+
+    __slots__ = ()
+
+    def __deepcopy__(self, _: dict[int, Any]) -> Self:
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class World(_Shared):
+    """Where episodes happen. Sent to rollout workers, so everything in it can be pickled."""
+
+    tasks: tuple[Task, ...]
+    make_env: MakeEnv
+    protocol: Protocol
+    max_steps: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource(_Shared):
+    """A checkpoint folder and how to load it; every process loads its own copy."""
+
+    checkpoint: Path
+    dtype: str = "float32"
+    attention: str = "sdpa"
+    freeze_vision: bool = True
+
+    def load(self, *, temperature: float = 1.0, max_new_tokens: int = 48) -> "QwenVLPolicy":
+        """Return the policy, on the GPU if this process has one.
+
+        Raises:
+            CheckpointError: The folder is no checkpoint of a Qwen2.5-VL model.
+        """
+        import torch
+
+        from videozoom.policies.qwen_vl import QwenVLPolicy
+
+        policy = QwenVLPolicy.from_checkpoint(
+            self.checkpoint,
+            dtype=self.dtype,
+            attention=self.attention,
+            freeze_vision=self.freeze_vision,
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+        )
+        policy.model.to("cuda" if torch.cuda.is_available() else "cpu")
+        return policy
+
+
+@dataclass(frozen=True, slots=True)
+class GrpoSettings(_Shared):
+    """The numbers of decoupled GRPO. Source: LOVE-R1, arXiv:2509.24786, Sec. 4.3."""
+
+    seed: int = 0
+    num_groups: int = 16
+    """Groups of an iteration, both kinds together."""
+    group_size: int = 8
+    zoom_step_fraction: float = 0.5
+    """Share of `zoom_step` groups; 0 is plain multi-step GRPO."""
+    temperature: float = 1.0
+    max_new_tokens: int = 48
+    lr: float = 2e-4
+    warmup_iterations: int = 0
+    weight_decay: float = 0.0
+    grad_clip_norm: float = 1.0
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    kl_coef: float = 0.0
+    """Weight of the divergence from `reference`."""
+    reference: ModelSource | None = None
+    normalise_std: bool = True
+    """Whether advantages are divided by the standard deviation of their group."""
+    aggregation: LossAggregation = LossAggregation.TOKEN_MEAN
+    max_tokens_per_batch: int = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is; saved with every checkpoint. All counts are since the start of the run."""
+
+    iteration: int = 0
+    """Finished iterations."""
+    num_episodes: int = 0
+    num_generated_tokens: int = 0
+    num_visual_tokens: int = 0
+    cpu_s: float = 0.0
+    """CPU seconds of all processes."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return registered metrics."""
+        return {
+            "progress/iteration": float(self.iteration),
+            "progress/episodes": float(self.num_episodes),
+            "progress/generated_tokens": float(self.num_generated_tokens),
+            "progress/visual_tokens": float(self.num_visual_tokens),
+            "progress/cpu_s": self.cpu_s,
+        }
