@@ -218,6 +218,11 @@ class Eval(Section):
     batch_size: Count = 32
     """Episodes that act together."""
     max_new_tokens: Count = 48
+    policies: Annotated[tuple[Literal["model", "never", "uniform", "random", "oracle"], ...], Field(min_length=1)] = (
+        "model",
+    )
+    """What `videozoom eval` compares: the model, and rules that choose the clip; the model, if there is one, answers
+    from their clips."""
 
 
 class Tracking(Section):

@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 STEP = "progress/iteration"
 """The metric on every chart's horizontal axis."""
 
+TRAIN = "train"
+"""The phase of reinforcement learning, unless a run has several."""
+
 CheckNames = Callable[[Iterable[str]], None]
 """Raises `ValueError` for a metric name that is not registered."""
 
@@ -22,8 +25,8 @@ CheckNames = Callable[[Iterable[str]], None]
 class Tracker(Protocol):
     """Takes the metrics of a run."""
 
-    def log(self, metrics: Mapping[str, float], iteration: int) -> None:
-        """Take the metrics of one iteration."""
+    def log(self, metrics: Mapping[str, float], iteration: int, phase: str = TRAIN) -> None:
+        """Take the metrics of one iteration of a phase: a stage of the cold start, or reinforcement learning."""
         ...
 
     def close(self) -> None:
@@ -40,10 +43,14 @@ class JsonlTracker:
     def __init__(self, path: Path) -> None:
         self._writer = JsonLinesWriter(path)
 
-    def log(self, metrics: Mapping[str, float], iteration: int) -> None:
-        """Append the metrics, the iteration first."""
+    def log(self, metrics: Mapping[str, float], iteration: int, phase: str = TRAIN) -> None:
+        """Append the metrics, iteration and phase first."""
         values = {name: float(value) for name, value in metrics.items() if name != STEP}
-        row = {STEP: iteration, **{name: value if math.isfinite(value) else None for name, value in values.items()}}
+        row = {
+            STEP: iteration,
+            "phase": phase,
+            **{name: value if math.isfinite(value) else None for name, value in values.items()},
+        }
         self._writer.append([row])
 
     def close(self) -> None:
@@ -61,10 +68,11 @@ class WandbTracker:
         self._run: Any = None
         self._try(lambda: self._start(folder, mode=mode, project=project, name=name, config=config))
 
-    def log(self, metrics: Mapping[str, float], iteration: int) -> None:
-        """Send the metrics."""
+    def log(self, metrics: Mapping[str, float], iteration: int, phase: str = TRAIN) -> None:
+        """Send the metrics; those of a phase other than training are named after it."""
+        prefix = "" if phase == TRAIN else f"{phase}/"
         if self._run is not None:
-            self._try(lambda: self._run.log({STEP: iteration, **metrics}))
+            self._try(lambda: self._run.log({f"{prefix}{name}": v for name, v in {**metrics, STEP: iteration}.items()}))
 
     def close(self) -> None:
         """Finish the run."""
@@ -101,7 +109,7 @@ class Trackers:
         self._trackers = list(trackers)
         self._validate_names = validate_names
 
-    def log(self, metrics: Mapping[str, float], iteration: int) -> None:
+    def log(self, metrics: Mapping[str, float], iteration: int, phase: str = TRAIN) -> None:
         """Hand the metrics to every tracker.
 
         Raises:
@@ -109,7 +117,7 @@ class Trackers:
         """
         self._validate_names(metrics)
         for tracker in self._trackers:
-            tracker.log(metrics, iteration)
+            tracker.log(metrics, iteration, phase)
 
     def close(self) -> None:
         """Close every tracker."""

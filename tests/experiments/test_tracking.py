@@ -48,10 +48,10 @@ def fake_wandb(monkeypatch: pytest.MonkeyPatch) -> FakeWandb:
 
 def test_every_call_is_one_line_with_the_iteration_first(tmp_path: Path) -> None:
     tracker = JsonlTracker(tmp_path / "metrics.jsonl")
-    tracker.log({"loss/total": 0.5, "optim/lr": 1}, 3)
+    tracker.log({"loss/total": 0.5, "optim/lr": 1}, 3, "cot")
     # Whole before it is closed: a killed run loses nothing.
     assert (tmp_path / "metrics.jsonl").read_text(encoding="utf-8") == (
-        '{"progress/iteration": 3, "loss/total": 0.5, "optim/lr": 1.0}\n'
+        '{"progress/iteration": 3, "phase": "cot", "loss/total": 0.5, "optim/lr": 1.0}\n'
     )
     tracker.close()
 
@@ -61,7 +61,7 @@ def test_a_number_that_json_cannot_hold_becomes_null(tmp_path: Path) -> None:
     tracker.log({"loss/total": float("nan"), "loss/kl": float("inf")}, 0)
     tracker.close()
     assert list(read_json_lines(tmp_path / "metrics.jsonl")) == [
-        {"progress/iteration": 0, "loss/total": None, "loss/kl": None}
+        {"progress/iteration": 0, "phase": "train", "loss/total": None, "loss/kl": None}
     ]
 
 
