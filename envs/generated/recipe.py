@@ -25,6 +25,10 @@ class VideoRecipe:
     A video shows muted background scenes and a few *events*: a coloured frame (the cue, visible in the fast view)
     around a panel with a *sign* (the detail, legible only in a slow clip). A question asks for the sign of a cue.
 
+    A fast view hides the signs if its pixels are the means of whole blocks (`block_px`, 4 by default): with
+    `Resize.AREA` and a frame size that divides the video's by `block_px` or a multiple of it. A slow clip shows the
+    signs down to one pixel per cell.
+
     Example:
         >>> VideoRecipe(num_videos=2, length_s=64.0, seed=7).num_events
         4

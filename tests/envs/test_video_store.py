@@ -1,0 +1,302 @@
+import pickle
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from video_makers import frame_numbers, write_numbered_video
+
+from videozoom.envs.observation import VideoDecodeError
+from videozoom.envs.tasks import Span
+from videozoom.envs.video_store import VideoStore
+
+STEADY_MS = range(0, 8000, 40)
+"""8 s at 25 frames per second."""
+
+
+def small_store(**settings: object) -> VideoStore:
+    return VideoStore(**{"fast_frame_tokens": 1, "slow_frame_tokens": 4, "resize": "area", **settings})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("videos") / "steady.mp4"
+    return write_numbered_video(
+        path, STEADY_MS, options={"g": "50", "bf": "2"}, container_options={"movflags": "faststart"}
+    )
+
+
+def test_the_fast_view_shows_the_frames_its_times_name(steady: Path) -> None:
+    store = small_store()
+    clip = store.fast_view(steady)
+    numbers = np.rint(np.linspace(0, 199, 16)).astype(int).tolist()
+    assert store.duration_s(steady) == pytest.approx(8.0)
+    assert clip.span_s == (0.0, pytest.approx(8.0))
+    assert clip.frames.shape == (16, 28, 28, 3)
+    assert frame_numbers(clip.frames) == numbers
+    assert clip.times_s.tolist() == pytest.approx([number * 0.04 for number in numbers])
+
+
+def test_a_slow_clip_shows_the_frames_of_its_half_open_span(steady: Path) -> None:
+    clip = small_store().slow_clip(steady, Span(3.0, 5.0))
+    assert clip.frames.shape == (4, 56, 56, 3)
+    assert frame_numbers(clip.frames) == [75, 91, 108, 124]
+    assert clip.times_s.tolist() == pytest.approx([3.0, 3.64, 4.32, 4.96])
+    assert clip.span_s == Span(3.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("container_format", "codec", "options"),
+    [
+        ("mp4", "libx264", {"g": "30", "bf": "0"}),
+        ("mp4", "libx264", {"g": "50", "bf": "3", "x264-params": "open-gop=1:b-pyramid=normal"}),
+        ("matroska", "libx264", {"g": "50", "bf": "2"}),
+        ("mpegts", "libx264", {"g": "50", "bf": "2"}),
+        ("mp4", "libx265", {"g": "50", "x265-params": "log-level=none:bframes=4"}),
+    ],
+)
+def test_every_container_gives_the_right_frames(
+    tmp_path: Path, container_format: str, codec: str, options: dict[str, str]
+) -> None:
+    path = write_numbered_video(
+        tmp_path / "v", STEADY_MS, container_format=container_format, codec=codec, options=options
+    )
+    store = small_store(slow_fps=25.0)
+    for start in (0, 49, 51, 99, 148, 190):
+        clip = store.slow_clip(path, Span(start * 0.04, (start + 8) * 0.04))
+        assert frame_numbers(clip.frames) == list(range(start, start + 8)), start
+
+
+def test_times_come_from_the_file_where_the_frame_rate_varies(tmp_path: Path) -> None:
+    times_ms = [0, 40, 80, 1000, 1040, 3000, 3500, 3900]
+    path = write_numbered_video(tmp_path / "v.mp4", times_ms)
+    clip = small_store(fast_fps=100.0).fast_view(path)
+    assert clip.times_s.tolist() == pytest.approx([time / 1000 for time in times_ms], abs=1e-3)
+    assert frame_numbers(clip.frames) == list(range(8))
+    clip = small_store().slow_clip(path, Span(0.9, 3.5))
+    assert frame_numbers(clip.frames) == [3, 5]
+
+
+def test_a_video_that_starts_late_starts_at_zero(tmp_path: Path) -> None:
+    path = write_numbered_video(tmp_path / "v.ts", range(5000, 7000, 40), container_format="mpegts")
+    store = small_store()
+    assert store.fast_view(path).times_s[0] == 0.0
+    assert store.duration_s(path) == pytest.approx(2.0, abs=0.05)
+    assert frame_numbers(store.slow_clip(path, Span(1.0, 2.0)).frames) == [25, 49]
+
+
+def test_a_span_between_frames_shows_the_frame_on_screen(tmp_path: Path) -> None:
+    path = write_numbered_video(tmp_path / "v.mp4", range(0, 8000, 2000))
+    clip = small_store().slow_clip(path, Span(2.5, 3.5))
+    assert frame_numbers(clip.frames) == [1, 1]
+    assert clip.times_s.tolist() == pytest.approx([2.0, 2.0])
+
+
+def test_a_single_frame_is_shown_twice(tmp_path: Path) -> None:
+    path = write_numbered_video(tmp_path / "v.mp4", [0])
+    assert frame_numbers(small_store().fast_view(path).frames) == [0, 0]
+
+
+def test_rotation_is_applied(tmp_path: Path) -> None:
+    path = tmp_path / "v.mp4"
+    image = np.zeros((64, 128, 3), np.uint8)
+    image[:32, :64] = 255  # top left; turned clockwise it is top right
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=2, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 128, 64, "yuv420p"
+        for _ in range(4):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    upright = small_store(fast_frame_tokens=2).fast_view(path).frames[0]
+    assert upright.shape == (28, 56, 3)
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 44
+    values = [0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30]
+    data[matrix : matrix + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in values)
+    (tmp_path / "turned.mp4").write_bytes(data)
+    turned = small_store(fast_frame_tokens=2).fast_view(tmp_path / "turned.mp4").frames[0]
+    assert np.array_equal(turned, np.rot90(upright, -1))
+    assert turned[:20, 16:].mean() > 250
+    assert turned[:20, :12].mean() < 5
+
+
+def test_area_resize_is_the_rounded_mean_over_the_box(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "v.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=2, options={"crf": "20"})
+        stream.width, stream.height, stream.pix_fmt = 112, 112, "yuv420p"
+        for _ in range(4):
+            image = rng.integers(0, 256, (112, 112, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    whole = small_store(fast_frame_tokens=16).fast_view(path).frames
+    assert whole.shape == (4, 112, 112, 3)
+    assert whole.std() > 10
+    means = whole.reshape(4, 28, 4, 28, 4, 3).mean((2, 4))
+    assert np.abs(small_store().fast_view(path).frames - means).max() <= 0.5 + 1e-6
+    bicubic = small_store(resize="bicubic").fast_view(path).frames
+    expected = [np.asarray(Image.fromarray(image).resize((28, 28), Image.Resampling.BICUBIC)) for image in whole]
+    assert np.array_equal(bicubic, expected)
+
+
+def test_short_videos_get_twice_the_pixels_if_asked_for(steady: Path) -> None:
+    assert small_store(fast_frame_tokens=8, double_fast_below_s=8.1).fast_view(steady).frames.shape[1:3] == (112, 112)
+    assert small_store(fast_frame_tokens=8, double_fast_below_s=7.9).fast_view(steady).frames.shape[1:3] == (84, 84)
+    assert (
+        small_store(slow_frame_tokens=8, double_fast_below_s=60.0).slow_clip(steady, Span(0, 2)).frames.shape[1] == 84
+    )
+    assert (
+        small_store(slow_frame_tokens=8, double_slow_below_s=60.0).slow_clip(steady, Span(0, 2)).frames.shape[1] == 112
+    )
+
+
+def test_keys_name_the_content(steady: Path) -> None:
+    store = small_store(slow_max_frames=4)
+    key = store.slow_clip(steady, Span(3.0, 5.0)).key
+    assert small_store(slow_max_frames=4).slow_clip(steady, Span(3.0, 5.0)).key == key
+    assert store.slow_clip(steady, Span(2.99, 5.0)).key == key  # the same frames
+    others = [
+        store.slow_clip(steady, Span(2.0, 5.0)).key,
+        store.fast_view(steady).key,
+        small_store(slow_max_frames=4, slow_frame_tokens=1).slow_clip(steady, Span(3.0, 5.0)).key,
+        small_store(slow_max_frames=4, resize="bicubic").slow_clip(steady, Span(3.0, 5.0)).key,
+        key,
+    ]
+    assert len(set(others)) == 5
+
+
+def test_clips_are_read_only_and_remembered(steady: Path) -> None:
+    store = small_store()
+    first = store.slow_clip(steady, Span(0.0, 2.0))
+    assert store.slow_clip(steady, Span(0.0, 2.0)) is first
+    with pytest.raises(ValueError, match="read-only"):
+        first.frames[0] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        first.times_s[0] = 1
+    store.fast_view(steady)
+    assert (store.stats.num_hits, store.stats.num_misses, store.stats.num_frames) == (1, 2, 4 + 16)
+    assert store.stats.decode_s > 0
+
+
+def test_the_memory_is_bounded_and_drops_what_was_used_longest_ago(steady: Path) -> None:
+    index_bytes, clip_bytes = 200 * 16, 4 * 56 * 56 * 3
+    store = small_store(cache_bytes=index_bytes + 2 * clip_bytes)
+    a, b, c = Span(0.0, 2.0), Span(2.0, 4.0), Span(4.0, 6.0)
+    for span in (a, b, a, c, a, b):
+        store.slow_clip(steady, span)
+    assert (store.stats.num_hits, store.stats.num_misses) == (2, 4)  # c drove out b, not a
+    nothing = small_store(cache_bytes=0)
+    nothing.slow_clip(steady, a)
+    nothing.slow_clip(steady, a)
+    assert nothing.stats.num_misses == 2
+
+
+def test_a_file_that_was_replaced_is_read_again(tmp_path: Path) -> None:
+    path = write_numbered_video(tmp_path / "v.mp4", range(0, 2000, 40))
+    store = small_store()
+    before = store.fast_view(path)
+    write_numbered_video(path, range(0, 4000, 40))
+    after = store.fast_view(path)
+    assert store.duration_s(path) == pytest.approx(4.0)
+    assert before.key != after.key
+
+
+def test_a_pickled_store_starts_empty_and_reads_the_same(steady: Path) -> None:
+    store = small_store()
+    clip = store.fast_view(steady)
+    data = pickle.dumps(store)
+    assert len(data) < 2000
+    copy = pickle.loads(data)
+    assert copy.fast_view(steady) == clip
+    assert (copy.stats.num_hits, copy.stats.num_misses) == (0, 1)
+    assert store.stats.num_misses == 1
+
+
+def test_files_are_closed(steady: Path) -> None:
+    folder = Path("/proc/self/fd")
+    if not folder.exists():
+        pytest.skip("needs /proc")
+    store = small_store(cache_bytes=0)
+    before = len(list(folder.iterdir()))
+    for _ in range(3):
+        store.fast_view(steady)
+        with pytest.raises(VideoDecodeError):
+            store.slow_clip(steady, Span(7.0, 9.0))
+    assert len(list(folder.iterdir())) == before
+
+
+@pytest.mark.parametrize("span", [Span(7.0, 9.0), Span(9.0, 10.0), Span(-1.0, 2.0), Span(3.0, 3.0), Span(4.0, 3.0)])
+def test_a_span_outside_the_video_is_a_decode_error(steady: Path, span: Span) -> None:
+    store = small_store()
+    with pytest.raises(VideoDecodeError, match=r"steady.mp4: span .* is not within the video, \[0, 8\)"):
+        store.slow_clip(steady, span)
+    assert store.stats.num_errors == 1
+
+
+def broken_files(folder: Path, steady: Path) -> dict[str, Path]:
+    data = steady.read_bytes()
+    contents = {
+        "empty": b"",
+        "random": np.random.default_rng(0).bytes(20_000),
+        "text": b"not a video\n" * 50,
+        "header only": data[: data.index(b"mdat") + 4],
+        "half a header": data[: data.index(b"mdat") // 2],
+        "no header": data[data.index(b"mdat") - 4 :],
+        "all zeros": bytes(20_000),
+    }
+    for name, content in contents.items():
+        (folder / f"{name}.mp4").write_bytes(content)
+    with av.open(str(folder / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    (folder / "folder.mp4").mkdir()
+    names = [*contents, "sound", "folder", "missing"]
+    return {name: folder / f"{name}.mp4" for name in names}
+
+
+def test_broken_files_are_decode_errors_and_nothing_else(tmp_path: Path, steady: Path) -> None:
+    store = small_store()
+    for name, path in broken_files(tmp_path, steady).items():
+        for read in (store.duration_s, store.fast_view, lambda video: store.slow_clip(video, Span(1.0, 2.0))):
+            with pytest.raises(VideoDecodeError, match=rf"{name}.mp4: .*\.$") as caught:
+                read(path)
+            assert "\n" not in str(caught.value)
+    assert store.stats.num_frames == 0
+
+
+def test_a_truncated_file_gives_what_it_holds_and_an_error_for_the_rest(tmp_path: Path, steady: Path) -> None:
+    data = steady.read_bytes()
+    start = data.index(b"mdat")
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(data[: start + (len(data) - start) * 6 // 10])
+    store = small_store()
+    with pytest.raises(VideoDecodeError, match=r"cut.mp4: the file is cut short; \d+ frames are missing"):
+        store.fast_view(path)
+    assert frame_numbers(store.slow_clip(path, Span(1.0, 3.0)).frames) == [25, 41, 58, 74]
+    with pytest.raises(VideoDecodeError, match=r"cut.mp4: .*"):
+        store.slow_clip(path, Span(6.0, 8.0))
+
+
+def test_damaged_data_never_gives_wrong_frames(tmp_path: Path, steady: Path) -> None:
+    data = steady.read_bytes()
+    path = tmp_path / "damaged.mp4"
+    start = data.index(b"mdat")
+    where = start + (len(data) - start) // 2
+    path.write_bytes(data[:where] + np.random.default_rng(1).bytes(600) + data[where + 600 :])
+    store = small_store(slow_fps=25.0)
+    lost = []
+    for second in range(8):
+        try:
+            clip = store.slow_clip(path, Span(second, second + 1.0))
+        except VideoDecodeError:
+            lost.append(second)
+        else:
+            assert frame_numbers(clip.frames) == [round(time / 0.04) for time in clip.times_s]
+    assert 1 <= len(lost) <= 4
+    with pytest.raises(VideoDecodeError, match=r"frames cannot be decoded; the file is damaged\.$"):
+        store.slow_clip(path, Span(lost[0], lost[0] + 1.0))
