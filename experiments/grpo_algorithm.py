@@ -149,7 +149,8 @@ class DecoupledGRPO(Algorithm):  # type: ignore[misc]
         """Return the groups of `specs`, in order, sampled here or by the workers."""
         started_s = time.perf_counter()
         if self._local_runner is not None:
-            reply = self._local_runner.sample(specs=specs, version=self._version, weights=self._weights)
+            weights = None if self._weights is None else ray.get(self._weights)
+            reply = self._local_runner.sample(specs=specs, version=self._version, weights=weights)
             replies, num_lost = [checked_reply(reply)], 0
         else:
             replies, num_lost = sample_remotely(

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
-import ray
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.env import INPUT_ENV_SPACES
 from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.utils.checkpoints import Checkpointable
 
-from videozoom.experiments.weights import load_weights
+from videozoom.experiments.weights import Weights, load_weights
 from videozoom.policies.qwen_vl import QwenVLPolicy
 from videozoom.rollout.groups import GroupSpec, sample_groups
 from videozoom.rollout.types import Group
@@ -60,15 +59,15 @@ class GroupEnvRunner(EnvRunner, Checkpointable):  # type: ignore[misc]
         self._reported_cpu_s = time.process_time()
 
     def sample(
-        self, *, specs: Sequence[GroupSpec] = (), version: int = 0, weights: ray.ObjectRef | None = None, **_: Any
+        self, *, specs: Sequence[GroupSpec] = (), version: int = 0, weights: Weights | None = None, **_: Any
     ) -> SampleReply:
         """Return the groups of `specs`, sampled with the weights of `version`.
 
         Args:
             specs: Groups to sample, as one batch.
             version: Which weights to act with.
-            weights: Where those are; fetched only if this worker has others, as after a restart. `None` for the
-                weights of the checkpoint.
+            weights: Those weights, loaded only if this worker has others, as after a restart; `None` for those of the
+                checkpoint. A remote caller sends a reference, which Ray resolves without a copy on one machine.
         """
         groups: tuple[Group, ...] = ()
         error = None
@@ -95,11 +94,11 @@ class GroupEnvRunner(EnvRunner, Checkpointable):  # type: ignore[misc]
         self._reported_cpu_s = cpu_s
         return reply
 
-    def _policy_of(self, version: int, weights: ray.ObjectRef | None) -> QwenVLPolicy:
+    def _policy_of(self, version: int, weights: Weights | None) -> QwenVLPolicy:
         if self._policy is None:
             self._policy = self.config.load_policy()
         if version != self._version and weights is not None:
-            load_weights(self._policy.trained_parameters(), ray.get(weights))
+            load_weights(self._policy.trained_parameters(), weights)
         self._version = version
         return self._policy
 

@@ -18,8 +18,6 @@ def ray_runtime(num_workers: int) -> Iterator[None]:
     if not num_workers:
         yield
         return
-    # Ray would write a token into the home folder; its ports are open to this machine only.
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
