@@ -59,11 +59,11 @@ class IterationRecord:
 class DecoupledGRPO(Algorithm):  # type: ignore[misc]
     """Samples groups of both kinds, computes their advantages, and takes one step on all of them.
 
-    `train()` runs one iteration; its record is in `last_record`, its metrics also in RLlib's result under `grpo`.
+    `train()` runs one iteration; `record()` says what it did, and RLlib's result has its metrics under `grpo`.
     """
 
     config: DecoupledGRPOConfig
-    last_record: IterationRecord | None = None
+    _record: IterationRecord | None = None
 
     @classmethod
     def get_default_config(cls) -> DecoupledGRPOConfig:
@@ -129,7 +129,7 @@ class DecoupledGRPO(Algorithm):  # type: ignore[misc]
             "time/sync_s": time.perf_counter() - updated_s,
             "time/step_s": time.perf_counter() - started_s,
         }
-        self.last_record = IterationRecord(iteration, tuple(sampled.groups), tuple(advantages), metrics)
+        self._record = IterationRecord(iteration, tuple(sampled.groups), tuple(advantages), metrics)
         for name, value in metrics.items():
             self.metrics.log_value(("grpo", name), value, reduce="mean", window=1)
 
@@ -187,6 +187,16 @@ class DecoupledGRPO(Algorithm):  # type: ignore[misc]
         else:
             # Put by the learner itself, so that they do not pass through this process.
             self._weights = self._first_learner(lambda learner: [ray.put(learner.packed_weights())])[0]
+
+    def record(self) -> IterationRecord:
+        """Return what the last iteration did.
+
+        Raises:
+            ValueError: There was none.
+        """
+        if self._record is None:
+            raise ValueError("nothing was trained yet: call train() first")
+        return self._record
 
     def write_checkpoint(self, folder: Path) -> None:
         """Write a Hugging Face checkpoint folder with the trainer's state; whole or not at all."""

@@ -38,6 +38,7 @@ class DecoupledGRPOConfig(AlgorithmConfig):  # type: ignore[misc]
             broadcast_env_runner_states=False,
         )
         self.learners(num_learners=0)
+        self.debugging(log_level="ERROR")
         # A worker that died comes back while the others go on: nothing waits for it.
         self.fault_tolerance(
             restart_failed_env_runners=True,

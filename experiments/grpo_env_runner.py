@@ -28,7 +28,7 @@ class SampleReply:
 
     groups: tuple[Group, ...]
     cpu_s: float
-    """CPU seconds this process spent since its last reply."""
+    """CPU seconds the request took."""
     error: str | None = None
     """Traceback of a mistake in our code; then there are no groups."""
 
@@ -51,12 +51,10 @@ class GroupEnvRunner(EnvRunner, Checkpointable):  # type: ignore[misc]
         super().__init__(**kwargs)
         self._policy: QwenVLPolicy | None = None
         self._version = 0
-        self._reported_cpu_s = 0.0
 
     def act_with(self, policy: QwenVLPolicy) -> None:
         """Act with another component's model from now on: in one process there is only one."""
         self._policy = policy
-        self._reported_cpu_s = time.process_time()
 
     def sample(
         self, *, specs: Sequence[GroupSpec] = (), version: int = 0, weights: Weights | None = None, **_: Any
@@ -69,6 +67,7 @@ class GroupEnvRunner(EnvRunner, Checkpointable):  # type: ignore[misc]
             weights: Those weights, loaded only if this worker has others, as after a restart; `None` for those of the
                 checkpoint. A remote caller sends a reference, which Ray resolves without a copy on one machine.
         """
+        started_cpu_s = time.process_time()
         groups: tuple[Group, ...] = ()
         error = None
         try:
@@ -89,10 +88,7 @@ class GroupEnvRunner(EnvRunner, Checkpointable):  # type: ignore[misc]
         except Exception:
             # An exception would end this process and, after a restart, the next one: the driver raises it instead.
             error = traceback.format_exc()
-        cpu_s = time.process_time()
-        reply = SampleReply(groups, cpu_s - self._reported_cpu_s, error)
-        self._reported_cpu_s = cpu_s
-        return reply
+        return SampleReply(groups, time.process_time() - started_cpu_s, error)
 
     def _policy_of(self, version: int, weights: Weights | None) -> QwenVLPolicy:
         if self._policy is None:

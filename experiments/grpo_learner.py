@@ -17,7 +17,7 @@ from videozoom.experiments.checkpoints import load_trainer_state, save_trainer_s
 from videozoom.experiments.grpo_settings import GrpoSettings
 from videozoom.experiments.weights import PackedTensor, pack_weights
 from videozoom.policies.grpo_update import UpdateStats, grpo_gradients
-from videozoom.policies.optimizers import OptimizerSet, build_optimizer
+from videozoom.policies.optimizers import OptimizerName, OptimizerSet, build_optimizer
 from videozoom.policies.qwen_vl import QwenVLPolicy
 from videozoom.policies.training_sample import TrainingSample
 
@@ -58,7 +58,7 @@ class ShardResult:
     stats: UpdateStats
     optim: dict[str, float] = field(default_factory=dict)
     cpu_s: float = 0.0
-    """CPU seconds this process spent since its last update."""
+    """CPU seconds the update took in this process."""
 
 
 class GRPOLearner(TorchLearner):  # type: ignore[misc]
@@ -80,13 +80,15 @@ class GRPOLearner(TorchLearner):  # type: ignore[misc]
         super().build()
         settings: GrpoSettings = self.config.settings
         self._reference = settings.reference.load() if settings.kl_coef and settings.reference else None
-        self._reported_cpu_s = 0.0 if self.config.num_learners else time.process_time()
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         settings: GrpoSettings = self.config.settings
         policy = self._module[module_id].policy
         self.optimizer = build_optimizer(
-            policy.trained_parameters(), lr=settings.lr, weight_decay=settings.weight_decay
+            policy.trained_parameters(),
+            name=OptimizerName(settings.optimizer),
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
         )
         for index, optimizer in enumerate(self.optimizer.optimizers):
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -96,6 +98,7 @@ class GRPOLearner(TorchLearner):  # type: ignore[misc]
 
     def update(self, batch: Shard | None = None, *, training_data: Any = None, **_: Any) -> ShardResult:
         """Learn from a shard; every learner is called, also with an empty shard."""
+        started_cpu_s = time.process_time()
         shard = batch or training_data.batch or training_data.batches[0]
         settings: GrpoSettings = self.config.settings
         if self.config.num_learners or self.config.num_env_runners:
@@ -115,10 +118,7 @@ class GRPOLearner(TorchLearner):  # type: ignore[misc]
         if self.distributed:
             _sum_gradients(parameters)
         optim = self._step(parameters, settings, shard.lr_factor)
-        cpu_s = time.process_time()
-        result = ShardResult(stats, optim, cpu_s - self._reported_cpu_s)
-        self._reported_cpu_s = cpu_s
-        return result
+        return ShardResult(stats, optim, time.process_time() - started_cpu_s)
 
     def _step(self, parameters: list[torch.nn.Parameter], settings: GrpoSettings, lr_factor: float) -> dict[str, float]:
         grad_norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.grad_clip_norm))

@@ -75,6 +75,8 @@ class GrpoSettings(_Shared):
     """Share of `zoom_step` groups; 0 is plain multi-step GRPO."""
     temperature: float = 1.0
     max_new_tokens: int = 48
+    optimizer: str = "adamw"
+    """A `videozoom.policies.optimizers.OptimizerName`."""
     lr: float = 2e-4
     warmup_iterations: int = 0
     weight_decay: float = 0.0
@@ -100,7 +102,7 @@ class Progress:
     num_generated_tokens: int = 0
     num_visual_tokens: int = 0
     cpu_s: float = 0.0
-    """CPU seconds of all processes."""
+    """CPU seconds of sampling and learning, in all processes; evaluations are not in it."""
 
     def metrics(self) -> dict[str, float]:
         """Return registered metrics."""

@@ -14,7 +14,6 @@ def ray_runtime(num_workers: int) -> Iterator[None]:
         num_workers: Processes the block will start, each counted as one CPU whatever the machine has: the user asked
             for them.
     """
-    quiet_rllib()
     if not num_workers:
         yield
         return
@@ -37,6 +36,9 @@ def ray_runtime(num_workers: int) -> Iterator[None]:
 
 
 def quiet_rllib() -> None:
-    """Silence RLlib's notes on its own API; errors still show."""
-    for name in ("ray.rllib", "ray.tune"):
+    """Silence RLlib's notes on its own API; errors still show.
+
+    Only after RLlib was imported: importing it sets its own levels.
+    """
+    for name in ("ray.rllib", "ray.tune", "ray._common.deprecation"):
         logging.getLogger(name).setLevel(logging.ERROR)

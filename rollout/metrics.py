@@ -61,7 +61,7 @@ _ROWS = (
     _Row("progress/episodes", "1", _NONE, "Episodes sampled since the start."),
     _Row("progress/generated_tokens", "tokens", _NONE, "Tokens sampled since the start."),
     _Row("progress/visual_tokens", "tokens", _NONE, "Visual tokens in the prompts since the start."),
-    _Row("progress/cpu_s", "s", _NONE, "CPU seconds of all processes since the start."),
+    _Row("progress/cpu_s", "s", _NONE, "CPU seconds of sampling and learning since the start, all processes."),
     _Row("reward/total mean std min max", "reward", _UP, "Weighted reward; `std` near 0 leaves nothing to learn from."),
     _Row("reward/outcome mean", "reward", _UP, "Share of right final answers among multi-step episodes."),
     _Row("reward/overlap mean", "reward", _UP, "Share of single zooms that overlap the evidence."),
@@ -138,7 +138,6 @@ _ROWS = (
             ("update", "the learner's update"),
             ("sync", "new weights to the rollout workers"),
             ("eval", "evaluation"),
-            ("checkpoint", "writing the checkpoint"),
         )
     ),
     _Row("ray/lost_requests sum", "1", _DOWN, "Sampling requests of workers that died; each was sampled again."),

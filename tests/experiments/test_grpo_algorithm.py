@@ -53,8 +53,7 @@ def run(algorithm: DecoupledGRPO, num_iterations: int) -> list[dict[str, float]]
     metrics = []
     for _ in range(num_iterations):
         algorithm.train()
-        record = algorithm.last_record
-        assert record is not None
+        record = algorithm.record()
         timeless = {n: v for n, v in record.metrics.items() if not n.startswith(("time/", "perf/", "progress/cpu"))}
         metrics.append(timeless)
     return metrics
@@ -64,8 +63,7 @@ def test_an_iteration_samples_both_kinds_and_learns_from_them(build: Build) -> N
     algorithm = build()
     before = weights_of(algorithm)
     result = algorithm.train()
-    record = algorithm.last_record
-    assert record is not None
+    record = algorithm.record()
     kinds = [group.kind for group in record.groups]
     assert kinds == [EpisodeKind.MULTI_STEP] * 2 + [EpisodeKind.ZOOM_STEP] * 2
     assert all(len(group.trajectories) == 4 for group in record.groups)
@@ -153,8 +151,7 @@ def test_a_broken_video_is_counted_and_left_out(build: Build) -> None:
     world = make_world(make_tasks(4, broken=(1,)))
     algorithm = build(replace(SETTINGS, num_groups=8), world)
     (metrics,) = run(algorithm, 1)
-    record = algorithm.last_record
-    assert record is not None
+    record = algorithm.record()
     broken = [group for group in record.groups if group.task.task_id == "t1"]
     assert len(broken) == 2
     assert all(t.status == Status.ERROR_DECODE and t.error for group in broken for t in group.trajectories)
@@ -202,8 +199,7 @@ def test_shards_keep_groups_together_and_balance_tokens(build: Build) -> None:
 
     algorithm = build()
     algorithm.train()
-    record = algorithm.last_record
-    assert record is not None
+    record = algorithm.record()
     samples = training_samples(record.groups, record.advantages, keep_zero_advantage=True)
     shards = split_samples(samples, 2)
     groups = [{sample.group for sample in shard} for shard in shards]

@@ -49,8 +49,7 @@ def train(
     records = []
     for _ in range(2):
         algorithm.train()
-        assert algorithm.last_record is not None
-        records.append(algorithm.last_record)
+        records.append(algorithm.record())
     weights = pack_weights(algorithm.policy().trained_parameters())
     group = algorithm.env_runner_group
     if checkpoint is not None:

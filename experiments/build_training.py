@@ -1,0 +1,118 @@
+"""From a config to what its trainings are made of: tasks, stages, model and recipe."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from videozoom.envs.tasks import Task
+from videozoom.envs.video_store import VideoStore
+from videozoom.experiments.build import build_env_maker, build_frames, build_protocol, build_tasks
+from videozoom.experiments.cold_start import SupervisedStage
+from videozoom.experiments.cold_start_data import Objective
+from videozoom.experiments.config import Config
+from videozoom.experiments.errors import UserError
+from videozoom.experiments.grpo_settings import GrpoSettings, ModelSource, World
+from videozoom.policies.optimizers import OptimizerName
+from videozoom.rollout.training_samples import LossAggregation
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """The tasks of a run, and what reads their videos."""
+
+    train: tuple[Task, ...]
+    eval: tuple[Task, ...]
+    cold_start: Mapping[str, tuple[Task, ...]]
+    frames: VideoStore
+
+    @classmethod
+    def load(cls, config: Config) -> Self:
+        """Read or render the tasks of all parts.
+
+        Raises:
+            TaskFileError: A task file is missing or wrong.
+            UserError: The training tasks have no evidence, and `zoom_step` groups are asked for.
+        """
+        videos = config.data.videos
+        used = {name for stage in config.cold_start.stages for name in stage.sources}
+        data = cls(
+            train=build_tasks(config.data.train, videos, name="training videos"),
+            eval=build_tasks(config.data.eval, videos, name="held-out videos")[: config.eval.num_tasks],
+            cold_start={
+                name: build_tasks(config.data.cold_start[name], videos, name=f"{name} videos") for name in sorted(used)
+            },
+            frames=build_frames(config),
+        )
+        if config.rollout.zoom_step_fraction and not any(task.evidence for task in data.train):
+            raise UserError(
+                f"rollout.zoom_step_fraction is {config.rollout.zoom_step_fraction:g}, but no task of data.train has "
+                "evidence; annotate some, or set it to 0"
+            )
+        return data
+
+
+def grpo_name(config: Config) -> str:
+    """Return what a config's trained policy is called in tables: `decoupled_grpo` or `multi_step_grpo`."""
+    return "decoupled_grpo" if config.rollout.zoom_step_fraction else "multi_step_grpo"
+
+
+def grpo_settings(config: Config, reference: ModelSource) -> GrpoSettings:
+    """Return the numbers of the recipe; `reference` is what a KL term holds the policy to."""
+    rollout, grpo = config.rollout, config.grpo
+    return GrpoSettings(
+        seed=config.seed,
+        num_groups=rollout.tasks_per_iteration,
+        group_size=rollout.group_size,
+        zoom_step_fraction=rollout.zoom_step_fraction,
+        temperature=rollout.temperature,
+        max_new_tokens=rollout.max_new_tokens,
+        optimizer=grpo.optimizer,
+        lr=grpo.lr,
+        warmup_iterations=grpo.warmup_iterations,
+        weight_decay=grpo.weight_decay,
+        grad_clip_norm=grpo.grad_clip_norm,
+        clip_low=grpo.clip_low,
+        clip_high=grpo.clip_high,
+        kl_coef=grpo.kl_coef,
+        reference=reference,
+        normalise_std=grpo.advantage_norm == "std",
+        aggregation=LossAggregation(grpo.loss_aggregation),
+        max_tokens_per_batch=grpo.max_tokens_per_batch,
+    )
+
+
+def model_source(config: Config, checkpoint: Path) -> ModelSource:
+    """Return a checkpoint, loaded as the config says."""
+    policy = config.policy
+    return ModelSource(checkpoint, dtype=policy.dtype, attention=policy.attention, freeze_vision=policy.freeze_vision)
+
+
+def grpo_world(config: Config, data: TrainingData) -> World:
+    """Return where the episodes of reinforcement learning happen."""
+    return World(
+        tasks=data.train,
+        make_env=build_env_maker(config, data.train, data.frames),
+        protocol=build_protocol(config),
+        max_steps=config.env.max_steps,
+    )
+
+
+def supervised_stages(config: Config) -> list[SupervisedStage]:
+    """Return the stages of the cold start."""
+    return [
+        SupervisedStage(
+            name=stage.name,
+            objective=Objective(stage.objective),
+            sources=stage.sources,
+            num_steps=stage.num_steps,
+            batch_size=stage.batch_size,
+            optimizer=OptimizerName(stage.optimizer),
+            lr=stage.lr,
+            num_warmup=stage.warmup_steps,
+            decay_from=stage.decay_from,
+            final_lr_fraction=stage.final_lr_fraction,
+            replay_fraction=stage.replay_fraction,
+        )
+        for stage in config.cold_start.stages
+    ]

@@ -1,0 +1,148 @@
+"""A whole GRPO training: iterations, traces, metrics, evaluations and checkpoints. Takes plain values only."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from videozoom.experiments.checkpoints import checkpoint_folder
+from videozoom.experiments.grpo_settings import GrpoSettings, ModelSource, Progress, World
+from videozoom.experiments.interrupts import StopRequest
+from videozoom.experiments.progress import progress
+from videozoom.experiments.ray_runtime import quiet_rllib, ray_runtime
+from videozoom.rollout.trace_rows import trace_row
+from videozoom.rollout.traces import TraceWriter
+
+if TYPE_CHECKING:
+    from videozoom.experiments.grpo_algorithm import DecoupledGRPO, IterationRecord
+    from videozoom.policies.qwen_vl import QwenVLPolicy
+
+Log = Callable[[Mapping[str, float], int], None]
+"""Takes registered metrics and the number of finished iterations."""
+Evaluate = Callable[["QwenVLPolicy", int], Mapping[str, float]]
+"""Evaluates the policy after so many iterations and returns registered metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long to train and when to look; evaluation and checkpoint also come at the end."""
+
+    num_iterations: int
+    eval_every: int = 0
+    """Iterations between evaluations; 0 evaluates only at the end."""
+    checkpoint_every: int = 10
+    """Iterations between checkpoints; 0 keeps only the last."""
+
+    def is_due(self, every: int, iteration: int) -> bool:
+        """Return whether something that happens every so many iterations happens after `iteration` of them.
+
+        Example:
+            >>> [i for i in range(1, 8) if Schedule(7).is_due(3, i)]
+            [3, 6, 7]
+        """
+        return iteration >= self.num_iterations or bool(every and iteration % every == 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training leaves behind."""
+
+    checkpoint: Path
+    """Hugging Face folder of the trained model."""
+    progress: Progress
+
+
+def train_grpo(
+    world: World,
+    source: ModelSource,
+    settings: GrpoSettings,
+    schedule: Schedule,
+    *,
+    name: str,
+    checkpoints: Path,
+    traces: TraceWriter,
+    log: Log,
+    evaluate: Evaluate | None = None,
+    resume: Path | None = None,
+    num_env_runners: int = 0,
+    num_learners: int = 0,
+) -> Trained:
+    """Train the model of `source` and return where it lies.
+
+    Traces and metrics of an iteration are written before its checkpoint: what a checkpoint holds is never missing
+    from the files, and what a crash lost is sampled again, to the same numbers.
+
+    Args:
+        world: Where episodes happen.
+        source: The model to start from.
+        settings: The numbers of the recipe.
+        schedule: How long to train, and when to evaluate and to save.
+        name: What the policy is called in traces and on the screen.
+        checkpoints: Folder for the checkpoints.
+        traces: Takes every sampled trajectory.
+        log: Takes the metrics of every iteration.
+        evaluate: Measures the policy.
+        resume: A checkpoint of this training to go on from.
+        num_env_runners: Rollout processes; 0 samples in this one.
+        num_learners: Learner processes; 0 learns in this one.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the last finished iteration has a checkpoint.
+        ValueError: The settings ask for groups that the tasks cannot give.
+    """
+    with ray_runtime(num_env_runners + num_learners), StopRequest("this iteration") as stop:
+        algorithm = _build(world, source, settings, resume, num_env_runners, num_learners)
+        try:
+            saved = resume or source.checkpoint
+            with progress(f"Training, {name}", schedule.num_iterations) as advance:
+                advance(algorithm.progress.iteration)
+                while algorithm.progress.iteration < schedule.num_iterations and not stop.requested:
+                    algorithm.train()
+                    record, iteration = algorithm.record(), algorithm.progress.iteration
+                    _write_traces(traces, record, name)
+                    metrics = dict(record.metrics)
+                    if evaluate is not None and not stop.requested and schedule.is_due(schedule.eval_every, iteration):
+                        started_s = time.perf_counter()
+                        metrics |= evaluate(algorithm.policy(), iteration)
+                        metrics["time/eval_s"] = time.perf_counter() - started_s
+                    log(metrics, iteration)
+                    if stop.requested or schedule.is_due(schedule.checkpoint_every, iteration):
+                        saved = checkpoint_folder(checkpoints, iteration)
+                        algorithm.write_checkpoint(saved)
+                    advance(note=f"reward {metrics.get('reward/total/mean', 0.0):.3f}")
+        finally:
+            algorithm.stop()
+    if stop.requested and algorithm.progress.iteration < schedule.num_iterations:
+        raise KeyboardInterrupt
+    return Trained(saved, algorithm.progress)
+
+
+def _build(
+    world: World,
+    source: ModelSource,
+    settings: GrpoSettings,
+    resume: Path | None,
+    num_env_runners: int,
+    num_learners: int,
+) -> "DecoupledGRPO":
+    # Importing RLlib takes seconds.
+    from videozoom.experiments.grpo_config import DecoupledGRPOConfig
+
+    quiet_rllib()
+    source = source if resume is None else replace(source, checkpoint=resume)
+    config = DecoupledGRPOConfig().grpo(world=world, source=source, settings=settings)
+    config.env_runners(num_env_runners=num_env_runners).learners(num_learners=num_learners)
+    algorithm: DecoupledGRPO = config.build_algo()
+    if resume is not None:
+        algorithm.resume_from(resume)
+    return algorithm
+
+
+def _write_traces(traces: TraceWriter, record: "IterationRecord", name: str) -> None:
+    rows = []
+    for group, advantages_G in zip(record.groups, record.advantages, strict=True):
+        for trajectory, advantage in zip(group.trajectories, advantages_G.tolist(), strict=True):
+            whose = {"phase": "train", "policy": name, "iteration": record.iteration}
+            rows.append(trace_row(group.task, trajectory, **whose, advantage=advantage))
+    traces.write(rows)
