@@ -1,10 +1,14 @@
 """Cold-start samples from generated truth: the paper's stages 1 and 2 in small.
 
-Stage 1 (`grounding`) gets the model used to fast views and slow clips: it lists the scenes with their times, or says
-what a clip shows. Stage 2 (`cot`) imitates single steps of reasoning: zoom with no clip or a wrong clip in view,
+Stage 1 gets the model used to fast views and slow clips. In `reading` it says what excerpts of a fast view, a few frames
+long, show and when: with everything in one place, reading the drawn seconds is learned in a hundred steps. In whole
+fast views, where the colour says where to read and the reading says what the place is worth, neither comes first and
+little is learned in five times as many. In `grounding` it lists the scenes of whole videos with their times, or says
+what a slow clip shows. Stage 2 (`cot`) imitates single steps of reasoning: zoom with no clip or a wrong clip in view,
 answer with the right one. Source: LOVE-R1, Sec. 4.1 and 4.2.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
@@ -13,16 +17,22 @@ import numpy as np
 from videozoom.envs.actions import Answer, ZoomIn
 from videozoom.envs.generated.narration import (
     DESCRIBE_QUESTION,
+    EXCERPT_HEADER,
     LIST_QUESTION,
     describe,
     events_of,
     locate,
+    nothing_at,
     span_of,
 )
-from videozoom.envs.observation import EPISODE_KINDS, FrameSource, Observation
+from videozoom.envs.observation import EPISODE_KINDS, FrameSource, Observation, VideoClip
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
 from videozoom.envs.tasks import EpisodeKind, Span, Task
+from videozoom.policies.patches import FRAMES_PER_PATCH
 from videozoom.policies.supervised import SupervisedSample
+
+_AROUND_EVENT = 0.85
+"""Share of excerpts placed on an event; the others lie anywhere."""
 
 SampleSource = Callable[[np.random.Generator], SupervisedSample]
 
@@ -30,6 +40,7 @@ SampleSource = Callable[[np.random.Generator], SupervisedSample]
 class Objective(StrEnum):
     """What a cold-start stage imitates."""
 
+    READING = "reading"
     GROUNDING = "grounding"
     COT = "cot"
 
@@ -44,7 +55,30 @@ class ColdStartData:
 
     def source(self, objective: Objective) -> SampleSource:
         """Return the sampler of an objective."""
-        return {Objective.GROUNDING: self.grounding, Objective.COT: self.cot}[objective]
+        return {Objective.READING: self.reading, Objective.GROUNDING: self.grounding, Objective.COT: self.cot}[
+            objective
+        ]
+
+    def reading(self, rng: np.random.Generator, *, num_pairs: Sequence[int] = (1, 1, 2, 2, 4)) -> SupervisedSample:
+        """Return a sample of early stage 1: list the scenes of an excerpt of 1 to 4 frame pairs, mostly around one.
+
+        Args:
+            rng: where chance comes from.
+            num_pairs: lengths of excerpts in frame pairs, drawn from evenly.
+        """
+        task = self._draw(rng)
+        events = events_of(task)
+        view = self.frames.fast_view(task.video)
+        centre = events[rng.integers(len(events))]["start_s"] if rng.random() < _AROUND_EVENT else math.inf
+        excerpt = _excerpt(view, centre, int(rng.choice(num_pairs)), rng)
+        inside = [
+            event
+            for event in events
+            if excerpt.span_s.start_s <= event["start_s"] and event["end_s"] <= excerpt.span_s.end_s
+        ]
+        sentences = [locate(inside[index]) for index in rng.permutation(len(inside))]
+        completion = " ".join(sentences) or nothing_at(excerpt.span_s)
+        return SupervisedSample(self.plain_protocol.prompt_on_clip(excerpt, EXCERPT_HEADER, LIST_QUESTION), completion)
 
     def grounding(self, rng: np.random.Generator, *, clip_share: float = 0.2) -> SupervisedSample:
         """Return a sample of stage 1: list all scenes, in random order, or describe the clip of one."""
@@ -92,3 +126,19 @@ class ColdStartData:
             max_steps=len(spans) + 2,
             episode_kind=EPISODE_KINDS.index(EpisodeKind.MULTI_STEP),
         )
+
+
+def _excerpt(view: VideoClip, centre_s: float, num_pairs: int, rng: np.random.Generator) -> VideoClip:
+    """Return consecutive frame pairs of a fast view: those around `centre_s`, or anywhere if it lies outside."""
+    total = len(view.frames) // FRAMES_PER_PATCH
+    count = min(num_pairs, total)
+    pair_s = view.span_s.length_s / total
+    wanted = int(centre_s // pair_s) if centre_s < view.span_s.end_s else int(rng.integers(total))
+    first = int(rng.integers(max(0, wanted - count + 1), min(wanted, total - count) + 1))
+    frames = slice(FRAMES_PER_PATCH * first, FRAMES_PER_PATCH * (first + count))
+    return VideoClip(
+        frames=view.frames[frames],
+        times_s=view.times_s[frames],
+        span_s=Span(first * pair_s, (first + count) * pair_s),
+        key=f"{view.key} pairs {first}+{count}",
+    )

@@ -177,8 +177,9 @@ class Stage(Section):
     """One stage of supervised learning."""
 
     name: str
-    objective: Literal["grounding", "cot"]
-    """`grounding`: say what happens when; `cot`: reason, then zoom or answer."""
+    objective: Literal["reading", "grounding", "cot"]
+    """`reading`: say what short excerpts show, and when; `grounding`: the same for whole videos; `cot`: reason, then
+    zoom or answer."""
     sources: Annotated[dict[str, Positive], Field(min_length=1)]
     """Names in `data.cold_start`, each with its share of the samples."""
     num_steps: Count
@@ -233,6 +234,13 @@ class Tracking(Section):
     project: str = "videozoom"
 
 
+class Demo(Section):
+    """What `videozoom demo` does beyond a training."""
+
+    multi_step: bool = False
+    """Whether multi-step GRPO is trained as well, from the same cold start, to compare (LOVE-R1, Table 2b)."""
+
+
 class Config(Section):
     """Everything a run depends on.
 
@@ -258,6 +266,7 @@ class Config(Section):
     ray: RayWorkers = RayWorkers()
     eval: Eval = Eval()
     tracking: Tracking = Tracking()
+    demo: Demo = Demo()
 
     @model_validator(mode="after")
     def _check(self) -> Self:

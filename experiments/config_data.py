@@ -52,7 +52,7 @@ class GeneratedVideos(Section):
     num_options: Annotated[int, Field(ge=2, le=26)] = 4
     fixed_options: bool = True
     """Whether a letter always stands for the same option; otherwise options are shuffled."""
-    quality: Annotated[int, Field(ge=0, le=51)] = 16
+    quality: Annotated[int, Field(ge=0, le=51)] = 12
     """x264 constant rate factor; lower is better and larger."""
 
     @model_validator(mode="after")

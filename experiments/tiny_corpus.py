@@ -37,7 +37,8 @@ def tiny_corpus(tasks: Sequence[Task], protocol: LoveR1Protocol, *, seed: int = 
     samples: list[SupervisedSample] = []
     if known:
         data = ColdStartData(known, _BlankFrames(), protocol)
-        samples = [(data.grounding if index % 2 else data.cot)(rng) for index in range(_NUM_SAMPLES)]
+        draws = (data.reading, data.grounding, data.cot)
+        samples = [draws[index % len(draws)](rng) for index in range(_NUM_SAMPLES)]
     others = [text for task in tasks if task not in known for text in (task.question, *task.options)]
     return [*chain.from_iterable(_texts(sample) for sample in samples), *others]
 

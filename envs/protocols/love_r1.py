@@ -114,6 +114,13 @@ class LoveR1Protocol:
             forced_prefix(observation),
         )
 
+    def prompt_on_clip(self, clip: VideoClip, header: str, question: str) -> Prompt:
+        """Return a prompt about one clip alone, its timestamps drawn: for supervised learning before any episode."""
+        content = (TextPart(header), VideoPart(self._drawn(clip)), TextPart(question))
+        return Prompt(
+            (Message(Role.SYSTEM, (TextPart(self.prompts.system),)), Message(Role.USER, content)), assistant_prefix=""
+        )
+
     def parse(self, text: str, observation: Observation) -> Action:
         """Return the action in `text`, the completion after a forced prefix; unreadable text is `Malformed`."""
         prefix = forced_prefix(observation) or _leading_prefix(text)
