@@ -9,16 +9,14 @@ Source: LOVE-R1, arXiv:2509.24786, Sec. 4.3.
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import reduce
 from operator import add
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
-from numpy.typing import NDArray
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import COMPONENT_LEARNER_GROUP
 from ray.rllib.utils.checkpoints import Checkpointable
@@ -26,8 +24,9 @@ from ray.rllib.utils.checkpoints import Checkpointable
 from videozoom.experiments.checkpoints import atomic_folder, load_trainer_state
 from videozoom.experiments.grpo_config import DecoupledGRPOConfig
 from videozoom.experiments.grpo_dispatch import merge_replies, restore_workers, sample_remotely, split_requests
-from videozoom.experiments.grpo_env_runner import GroupEnvRunner, SampleReply, checked_reply
+from videozoom.experiments.grpo_env_runner import GroupEnvRunner, checked_reply
 from videozoom.experiments.grpo_learner import GRPOLearner, Shard, ShardResult, split_samples
+from videozoom.experiments.grpo_records import IterationRecord, Sampled, Updated
 from videozoom.experiments.grpo_settings import GrpoSettings, Progress
 from videozoom.experiments.weights import load_weights
 from videozoom.policies.grpo_update import UpdateStats
@@ -37,23 +36,9 @@ from videozoom.rollout.advantages import advantages_of
 from videozoom.rollout.group_metrics import group_metrics
 from videozoom.rollout.groups import GroupSpec, plan_groups
 from videozoom.rollout.training_samples import training_samples
-from videozoom.rollout.types import Group, Step
 
 _PROGRESS = "progress"
 """Key of our own state in an RLlib checkpoint."""
-
-
-@dataclass(frozen=True, slots=True)
-class IterationRecord:
-    """What one iteration did."""
-
-    iteration: int
-    """Finished updates of the weights that sampled."""
-    groups: tuple[Group, ...]
-    advantages: tuple[NDArray[np.float64], ...]
-    """`[G]` for each group."""
-    metrics: Mapping[str, float]
-    """Registered names only."""
 
 
 class DecoupledGRPO(Algorithm):  # type: ignore[misc]
@@ -145,7 +130,7 @@ class DecoupledGRPO(Algorithm):  # type: ignore[misc]
             zoom_step_fraction=settings.zoom_step_fraction,
         )
 
-    def _sample(self, specs: Sequence[GroupSpec]) -> "_Sampled":
+    def _sample(self, specs: Sequence[GroupSpec]) -> Sampled:
         """Return the groups of `specs`, in order, sampled here or by the workers."""
         started_s = time.perf_counter()
         if self._local_runner is not None:
@@ -159,18 +144,18 @@ class DecoupledGRPO(Algorithm):  # type: ignore[misc]
                 version=self._version,
                 weights=self._weights,
             )
-        return _Sampled(merge_replies(replies), replies, num_lost, time.perf_counter() - started_s)
+        return Sampled(merge_replies(replies), replies, num_lost, time.perf_counter() - started_s)
 
-    def _update(self, samples: Sequence[TrainingSample], iteration: int) -> "_Updated":
+    def _update(self, samples: Sequence[TrainingSample], iteration: int) -> Updated:
         """Take one step on `samples`; without any, nothing happens."""
         started_s = time.perf_counter()
         if not samples:
-            return _Updated(UpdateStats(), {}, 0.0, 0.0)
+            return Updated(UpdateStats(), {}, 0.0, 0.0)
         warmup = self._settings.warmup_iterations
         lr_factor = min(1.0, (iteration + 1) / (warmup + 1))
         shards = [Shard(part, lr_factor) for part in split_samples(samples, max(1, self.config.num_learners))]
         results: list[ShardResult] = self.learner_group.update(batches=shards)
-        return _Updated(
+        return Updated(
             stats=reduce(add, (result.stats for result in results)),
             optim=results[0].optim,
             cpu_s=sum(result.cpu_s for result in results),
@@ -249,56 +234,3 @@ class DecoupledGRPO(Algorithm):  # type: ignore[misc]
     def _first_learner(self, call: Callable[[GRPOLearner], Any]) -> Any:
         ids = None if self._local_learner is not None else self.learner_group._worker_manager.healthy_actor_ids()[:1]
         return next(iter(self.learner_group.foreach_learner(call, remote_actor_ids=ids))).get()
-
-
-@dataclass(frozen=True, slots=True)
-class _Sampled:
-    """Groups, and what it took to sample them."""
-
-    groups: list[Group]
-    replies: list[SampleReply]
-    num_lost: int
-    wall_s: float
-
-    @property
-    def cpu_s(self) -> float:
-        return sum(reply.cpu_s for reply in self.replies)
-
-    @property
-    def num_episodes(self) -> int:
-        return sum(len(group.trajectories) for group in self.groups)
-
-    @property
-    def num_generated_tokens(self) -> int:
-        return sum(len(step.completion.token_ids) for step in self._steps())
-
-    @property
-    def num_visual_tokens(self) -> int:
-        return sum(step.completion.num_visual_tokens for step in self._steps())
-
-    def metrics(self) -> dict[str, float]:
-        return {
-            "time/rollout_s": self.wall_s,
-            "perf/episodes_per_s": self.num_episodes / self.wall_s,
-            "perf/generated_tokens_per_s": self.num_generated_tokens / self.wall_s,
-            "ray/lost_requests/sum": float(self.num_lost),
-        }
-
-    def _steps(self) -> Iterator[Step]:
-        return (step for group in self.groups for trajectory in group.trajectories for step in trajectory.steps)
-
-
-@dataclass(frozen=True, slots=True)
-class _Updated:
-    """What an update saw, and what it took."""
-
-    stats: UpdateStats
-    optim: dict[str, float]
-    cpu_s: float
-    wall_s: float
-
-    def metrics(self) -> dict[str, float]:
-        metrics = {**self.stats.metrics(), **self.optim, "time/update_s": self.wall_s}
-        if self.stats.num_tokens:
-            metrics["perf/trained_tokens_per_s"] = self.stats.num_tokens / self.wall_s
-        return metrics

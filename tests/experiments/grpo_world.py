@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+
 from videozoom.envs.actions import Action, Answer, Malformed, MalformedReason, ZoomIn
 from videozoom.envs.observation import EPISODE_KINDS, Observation, VideoClip, VideoDecodeError
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol

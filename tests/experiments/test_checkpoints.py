@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from videozoom.experiments.checkpoints import (
     atomic_folder,
     checkpoint_folder,
@@ -34,9 +35,14 @@ def test_what_is_not_complete_is_no_checkpoint(tmp_path: Path) -> None:
 
 def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path, 1)
-    with pytest.raises(OSError, match="disk full"), atomic_folder(folder) as temporary:
-        (temporary / "half").touch()
-        raise OSError("disk full")
+
+    def fail() -> None:
+        with atomic_folder(folder) as temporary:
+            (temporary / "half").touch()
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
     assert load_trainer_state(folder)["progress"] == {"iteration": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["iteration_000001"]
 

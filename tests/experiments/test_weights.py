@@ -2,6 +2,7 @@ import pickle
 
 import pytest
 import torch
+
 from videozoom.experiments.weights import PackedTensor, load_weights, pack_weights
 
 

@@ -1,0 +1,77 @@
+"""What the steps of an iteration hand to each other and to the outside."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videozoom.experiments.grpo_env_runner import SampleReply
+from videozoom.policies.grpo_update import UpdateStats
+from videozoom.rollout.types import Group, Step
+
+
+@dataclass(frozen=True, slots=True)
+class IterationRecord:
+    """What one iteration did."""
+
+    iteration: int
+    """Finished updates of the weights that sampled."""
+    groups: tuple[Group, ...]
+    advantages: tuple[NDArray[np.float64], ...]
+    """`[G]` for each group."""
+    metrics: Mapping[str, float]
+    """Registered names only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Groups, and what it took to sample them."""
+
+    groups: list[Group]
+    replies: list[SampleReply]
+    num_lost: int
+    wall_s: float
+
+    @property
+    def cpu_s(self) -> float:
+        return sum(reply.cpu_s for reply in self.replies)
+
+    @property
+    def num_episodes(self) -> int:
+        return sum(len(group.trajectories) for group in self.groups)
+
+    @property
+    def num_generated_tokens(self) -> int:
+        return sum(len(step.completion.token_ids) for step in self._steps())
+
+    @property
+    def num_visual_tokens(self) -> int:
+        return sum(step.completion.num_visual_tokens for step in self._steps())
+
+    def metrics(self) -> dict[str, float]:
+        return {
+            "time/rollout_s": self.wall_s,
+            "perf/episodes_per_s": self.num_episodes / self.wall_s,
+            "perf/generated_tokens_per_s": self.num_generated_tokens / self.wall_s,
+            "ray/lost_requests/sum": float(self.num_lost),
+        }
+
+    def _steps(self) -> Iterator[Step]:
+        return (step for group in self.groups for trajectory in group.trajectories for step in trajectory.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """What an update saw, and what it took."""
+
+    stats: UpdateStats
+    optim: dict[str, float]
+    cpu_s: float
+    wall_s: float
+
+    def metrics(self) -> dict[str, float]:
+        metrics = {**self.stats.metrics(), **self.optim, "time/update_s": self.wall_s}
+        if self.stats.num_tokens:
+            metrics["perf/trained_tokens_per_s"] = self.stats.num_tokens / self.wall_s
+        return metrics
