@@ -103,7 +103,8 @@ def supervised_stages(config: Config) -> list[SupervisedStage]:
     return [
         SupervisedStage(
             name=stage.name,
-            objective=Objective(stage.objective),
+            objectives={Objective(name): share for name, share in stage.objectives.items()},
+            excerpt_pairs=stage.excerpt_pairs,
             sources=stage.sources,
             num_steps=stage.num_steps,
             batch_size=stage.batch_size,
@@ -112,7 +113,6 @@ def supervised_stages(config: Config) -> list[SupervisedStage]:
             num_warmup=stage.warmup_steps,
             decay_from=stage.decay_from,
             final_lr_fraction=stage.final_lr_fraction,
-            replay_fraction=stage.replay_fraction,
         )
         for stage in config.cold_start.stages
     ]

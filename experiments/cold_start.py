@@ -3,20 +3,22 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from videozoom.envs.observation import FrameSource
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
 from videozoom.envs.tasks import Task
-from videozoom.experiments.cold_start_data import ColdStartData, Objective, SampleSource
+from videozoom.experiments.cold_start_data import ColdStartData, Objective
 from videozoom.experiments.progress import progress
 from videozoom.policies.optimizers import OptimizerName, build_optimizer, trapezoid
 from videozoom.policies.supervised import SupervisedSample, supervised_update
 
 if TYPE_CHECKING:
     from videozoom.policies.qwen_vl import QwenVLPolicy
+
+_Key = TypeVar("_Key")
 
 Log = Callable[[str, int, dict[str, float]], None]
 """Takes the stage's name, the step within it from 1, and metrics."""
@@ -27,9 +29,12 @@ class SupervisedStage:
     """One stage: what is imitated, for how long, and how."""
 
     name: str
-    objective: Objective
+    objectives: Mapping[Objective, float]
+    """What is imitated, each with its weight."""
     sources: Mapping[str, float]
     """Names of task sources, each with its weight."""
+    excerpt_pairs: tuple[int, ...] = (1, 1, 2, 2, 4)
+    """Lengths of the excerpts of `reading`, in frame pairs."""
     num_steps: int
     batch_size: int = 32
     optimizer: OptimizerName = OptimizerName.MUON
@@ -37,8 +42,6 @@ class SupervisedStage:
     num_warmup: int = 20
     decay_from: float = 0.5
     final_lr_fraction: float = 0.05
-    replay_fraction: float = 0.0
-    """Share of samples drawn as the stage before drew them."""
 
 
 @dataclass(slots=True)
@@ -61,15 +64,11 @@ class ColdStart:
         """Train `policy` through all stages, then freeze its vision tower again if it was frozen."""
         was_frozen = policy.features.is_frozen
         policy.freeze_vision(False)
-        before: SupervisedStage | None = None
         for index, stage in enumerate(stages):
-            self._run_stage(policy, index, stage, before, log)
-            before = stage
+            self._run_stage(policy, index, stage, log)
         policy.freeze_vision(was_frozen)
 
-    def _run_stage(
-        self, policy: "QwenVLPolicy", index: int, stage: SupervisedStage, before: SupervisedStage | None, log: Log
-    ) -> None:
+    def _run_stage(self, policy: "QwenVLPolicy", index: int, stage: SupervisedStage, log: Log) -> None:
         optimizer = build_optimizer(
             policy.trained_parameters(), name=stage.optimizer, lr=stage.lr, weight_decay=self.weight_decay
         )
@@ -84,7 +83,8 @@ class ColdStart:
                     decay_start=stage.decay_from,
                     floor=stage.final_lr_fraction,
                 )
-                batch = self._batch(stage, before, np.random.default_rng((self.seed, index, step)))
+                rng = np.random.default_rng((self.seed, index, step))
+                batch = [self._sample(stage, rng) for _ in range(stage.batch_size)]
                 metrics = supervised_update(
                     policy, optimizer, batch, lr_factor=lr_factor, max_grad_norm=self.max_grad_norm
                 )
@@ -97,20 +97,22 @@ class ColdStart:
                     recent, started_s = [], time.perf_counter()
                 advance(note=f"loss {metrics['loss/sft']:.3f}")
 
-    def _batch(
-        self, stage: SupervisedStage, before: SupervisedStage | None, rng: np.random.Generator
-    ) -> list[SupervisedSample]:
-        return [
-            self._sample(before if before and rng.random() < stage.replay_fraction else stage, rng)
-            for _ in range(stage.batch_size)
-        ]
-
     def _sample(self, stage: SupervisedStage, rng: np.random.Generator) -> SupervisedSample:
-        names = list(stage.sources)
-        weights = np.array([stage.sources[name] for name in names])
-        return self._source(names[rng.choice(len(names), p=weights / weights.sum())], stage.objective)(rng)
-
-    def _source(self, name: str, objective: Objective) -> SampleSource:
+        name, objective = _draw(stage.sources, rng), _draw(stage.objectives, rng)
         if name not in self._data:
             self._data[name] = ColdStartData(self.tasks[name], self.frames, self.protocol)
-        return self._data[name].source(objective)
+        data = self._data[name]
+        match objective:
+            case Objective.READING:
+                return data.reading(rng, num_pairs=stage.excerpt_pairs)
+            case Objective.GROUNDING:
+                return data.grounding(rng)
+            case Objective.COT:
+                return data.cot(rng)
+
+
+def _draw(weights: Mapping[_Key, float], rng: np.random.Generator) -> _Key:
+    """Return a key, with a chance in proportion to its weight."""
+    keys = list(weights)
+    shares = np.array([weights[key] for key in keys])
+    return keys[rng.choice(len(keys), p=shares / shares.sum())]

@@ -1,7 +1,7 @@
 """Cold-start samples from generated truth: the paper's stages 1 and 2 in small.
 
-Stage 1 gets the model used to fast views and slow clips. In `reading` it says what excerpts of a fast view, a few frames
-long, show and when: with everything in one place, reading the drawn seconds is learned in a hundred steps. In whole
+Stage 1 gets the model used to fast views and slow clips. In `reading` it says what excerpts of a fast view, a few
+frames long, show and when: with everything in one place, reading the drawn seconds is learned in a hundred steps. In whole
 fast views, where the colour says where to read and the reading says what the place is worth, neither comes first and
 little is learned in five times as many. In `grounding` it lists the scenes of whole videos with their times, or says
 what a slow clip shows. Stage 2 (`cot`) imitates single steps of reasoning: zoom with no clip or a wrong clip in view,
@@ -9,7 +9,7 @@ answer with the right one. Source: LOVE-R1, Sec. 4.1 and 4.2.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 
 import numpy as np
@@ -34,8 +34,6 @@ from videozoom.policies.supervised import SupervisedSample
 _AROUND_EVENT = 0.85
 """Share of excerpts placed on an event; the others lie anywhere."""
 
-SampleSource = Callable[[np.random.Generator], SupervisedSample]
-
 
 class Objective(StrEnum):
     """What a cold-start stage imitates."""
@@ -53,14 +51,8 @@ class ColdStartData:
         self.tasks, self.frames, self.protocol = tuple(tasks), frames, protocol
         self.plain_protocol = protocol.without_instruction()
 
-    def source(self, objective: Objective) -> SampleSource:
-        """Return the sampler of an objective."""
-        return {Objective.READING: self.reading, Objective.GROUNDING: self.grounding, Objective.COT: self.cot}[
-            objective
-        ]
-
     def reading(self, rng: np.random.Generator, *, num_pairs: Sequence[int] = (1, 1, 2, 2, 4)) -> SupervisedSample:
-        """Return a sample of early stage 1: list the scenes of an excerpt of 1 to 4 frame pairs, mostly around one.
+        """Return a sample of early stage 1: list the scenes of an excerpt of a few frame pairs, mostly around one.
 
         Args:
             rng: where chance comes from.

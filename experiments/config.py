@@ -177,9 +177,11 @@ class Stage(Section):
     """One stage of supervised learning."""
 
     name: str
-    objective: Literal["reading", "grounding", "cot"]
-    """`reading`: say what short excerpts show, and when; `grounding`: the same for whole videos; `cot`: reason, then
-    zoom or answer."""
+    objectives: Annotated[dict[Literal["reading", "grounding", "cot"], Positive], Field(min_length=1)]
+    """What is imitated, each with its share of the samples. `reading`: say what short excerpts show, and when;
+    `grounding`: the same for whole videos; `cot`: reason, then zoom or answer."""
+    excerpt_pairs: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 1, 2, 2, 4)
+    """Lengths of the excerpts of `reading` in frame pairs, drawn from evenly."""
     sources: Annotated[dict[str, Positive], Field(min_length=1)]
     """Names in `data.cold_start`, each with its share of the samples."""
     num_steps: Count
@@ -191,8 +193,6 @@ class Stage(Section):
     """Share of the steps after which the learning rate falls linearly."""
     final_lr_fraction: Fraction = 0.05
     """Learning rate at the end as a share of `lr`."""
-    replay_fraction: Fraction = 0.0
-    """Share of each batch drawn from the stage before."""
 
 
 class ColdStart(Section):
