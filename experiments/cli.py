@@ -61,9 +61,7 @@ def _run(options: argparse.Namespace) -> int:
     console.quiet = options.quiet
     match options.command:
         case "demo":
-            from videozoom.experiments.demo import run_demo
-
-            run_demo(config, overwrite=options.overwrite)
+            _demo(config, options)
         case "train":
             from videozoom.experiments.train import run_train
 
@@ -75,6 +73,17 @@ def _run(options: argparse.Namespace) -> int:
             if options.json:
                 print(json.dumps(results, indent=2))
     return 0
+
+
+def _demo(config: "Config", options: argparse.Namespace) -> None:
+    if options.seeds:
+        from videozoom.experiments.seeds import run_seeds
+
+        run_seeds(config, options.seeds, overwrite=options.overwrite)
+        return
+    from videozoom.experiments.demo import run_demo
+
+    run_demo(config, overwrite=options.overwrite)
 
 
 def _config_of(options: argparse.Namespace) -> "Config":
@@ -116,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = _add_command(commands, "demo", "render videos, train a tiny model from nothing, write a report")
     demo.set_defaults(default_config="demo")
+    demo.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="run once per seed and summarise")
     train = _add_command(commands, "train", "cold start and reinforcement learning, as the configuration says")
     train.add_argument("--resume", type=Path, metavar="RUN_DIR", help="continue this run from its last checkpoint")
     for command in (demo, train):
