@@ -24,7 +24,7 @@ _EXPORTS = {
     "load_tasks": "task_files",
     "save_tasks": "task_files",
 }
-__all__ = sorted(_EXPORTS)  # noqa: PLE0605
+__all__ = sorted(_EXPORTS)
 
 if "VideoZoom-v0" not in gymnasium.registry:
     gymnasium.register(id="VideoZoom-v0", entry_point="videozoom.envs.video_zoom:VideoZoomEnv")

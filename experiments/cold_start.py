@@ -33,9 +33,9 @@ class SupervisedStage:
     """What is imitated, each with its weight."""
     sources: Mapping[str, float]
     """Names of task sources, each with its weight."""
+    num_steps: int
     excerpt_pairs: tuple[int, ...] = (1, 1, 2, 2, 4)
     """Lengths of the excerpts of `reading`, in frame pairs."""
-    num_steps: int
     batch_size: int = 32
     optimizer: OptimizerName = OptimizerName.MUON
     lr: float = 2e-3
@@ -64,9 +64,11 @@ class ColdStart:
         """Train `policy` through all stages, then freeze its vision tower again if it was frozen."""
         was_frozen = policy.features.is_frozen
         policy.freeze_vision(False)
-        for index, stage in enumerate(stages):
-            self._run_stage(policy, index, stage, log)
-        policy.freeze_vision(was_frozen)
+        try:
+            for index, stage in enumerate(stages):
+                self._run_stage(policy, index, stage, log)
+        finally:
+            policy.freeze_vision(was_frozen)
 
     def _run_stage(self, policy: "QwenVLPolicy", index: int, stage: SupervisedStage, log: Log) -> None:
         optimizer = build_optimizer(

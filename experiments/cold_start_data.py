@@ -1,11 +1,11 @@
 """Cold-start samples from generated truth: the paper's stages 1 and 2 in small.
 
 Stage 1 gets the model used to fast views and slow clips. In `reading` it says what excerpts of a fast view, a few
-frames long, show and when: with everything in one place, reading the drawn seconds is learned in a hundred steps. In whole
-fast views, where the colour says where to read and the reading says what the place is worth, neither comes first and
-little is learned in five times as many. In `grounding` it lists the scenes of whole videos with their times, or says
-what a slow clip shows. Stage 2 (`cot`) imitates single steps of reasoning: zoom with no clip or a wrong clip in view,
-answer with the right one. Source: LOVE-R1, Sec. 4.1 and 4.2.
+frames long, show and when: with everything in one place, reading the drawn seconds is learned in a hundred steps. In
+whole fast views, where the colour says where to read and the reading says what the place is worth, neither comes
+first and little is learned in five times as many. In `grounding` it lists the scenes of whole videos with their
+times, or says what a slow clip shows. Stage 2 (`cot`) imitates single steps of reasoning: zoom with no clip or a wrong
+clip in view, answer with the right one. Source: LOVE-R1, Sec. 4.1 and 4.2.
 """
 
 import math

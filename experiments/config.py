@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from videozoom.envs import span_rules
 from videozoom.experiments.config_data import Count, CountOrZero, Data, Fraction, NonNegative, Positive, Section
+from videozoom.policies.tiny import TinySize
 
 Optimizer = Literal["adamw", "muon"]
 """`muon`: Muon for the hidden matrices, AdamW for the rest."""
@@ -116,12 +117,7 @@ class TinyModel(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for name in ("", "vision_"):
-            size, heads = getattr(self, f"{name}hidden_size"), getattr(self, f"{name}num_heads")
-            if size % (4 * heads):
-                raise ValueError(f"{name}hidden_size {size} must be a multiple of 4 x {name}num_heads, {4 * heads}")
-        if self.num_heads % self.num_kv_heads:
-            raise ValueError(f"num_heads {self.num_heads} must be a multiple of num_kv_heads {self.num_kv_heads}")
+        TinySize(**self.model_dump())
         return self
 
 

@@ -184,9 +184,10 @@ def run_eval(config: Config, *, resume: bool = False, overwrite: bool = False) -
         evaluator = Evaluator(
             tasks, build_protocol(config), traces, config.eval.batch_size, config.seed, finished_episodes(run)
         )
-        results = {"rows": [evaluator.run(contestant) for contestant in contestants], "seed": config.seed}
+        rows = [evaluator.run(contestant) for contestant in contestants]
+    results = {"rows": rows, "seed": config.seed}
     run.write_results(results)
-    print_results(results["rows"])
+    print_results(rows)
     write_report(run.path)
     return results
 

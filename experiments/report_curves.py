@@ -106,7 +106,9 @@ def _phase_name(phase: str) -> str:
 
 def _supervised_figure(phases: Mapping[str, Sequence[MetricRow]]) -> Html | None:
     """Return the loss of the supervised phases, one after another."""
-    series, boundaries, offset = [], [], 0.0
+    series: list[Series] = []
+    boundaries: list[float] = []
+    offset = 0.0
     for name, phase in phases.items():
         points = [(x, row[SUPERVISED_LOSS]) for x, row in _numbered(phase) if SUPERVISED_LOSS in row]
         first = points[0][0]
@@ -178,8 +180,8 @@ def _logged_evaluations(
     for x, row in _numbered(phase):
         for name, value in row.items():
             if name.startswith("eval/") and name.partition("/")[2].partition("/")[2] == evaluated and value is not None:
-                ends = [row.get(f"{name}_ci95_{end}") for end in ("low", "high")]
-                yield x, (value, Interval(*ends) if None not in ends else None)
+                low, high = (row.get(f"{name}_ci95_{end}") for end in ("low", "high"))
+                yield x, (value, None if low is None or high is None else Interval(low, high))
 
 
 def _numbered(phase: Sequence[MetricRow]) -> Iterator[tuple[float, MetricRow]]:

@@ -123,7 +123,7 @@ def grpo_gradients(
         loss = (tokens.weights_BT * surrogate.losses_BT).sum()
         if divergence_BT is not None:
             loss = loss + kl_coef * (tokens.weights_BT * divergence_BT).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         stats = stats + _stats(batch, logprobs, tokens, surrogate, kl_coef, divergence_BT)
     return stats
 

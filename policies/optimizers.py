@@ -58,7 +58,8 @@ def orthogonalised(matrix: Tensor, *, num_iterations: int = 5) -> Tensor:
     for _ in range(num_iterations):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if is_tall else x).to(matrix.dtype)
+    result: Tensor = (x.T if is_tall else x).to(matrix.dtype)
+    return result
 
 
 class OptimizerSet:

@@ -35,7 +35,7 @@ class QwenVLPolicy:
         self.model: Any = model
         self.renderer = renderer
         self.sampling = sampling or Sampling()
-        self.features = VisionFeatures(self.model.model.visual, renderer, is_frozen=freeze_vision)
+        self.features = VisionFeatures(model.get_submodule("model.visual"), renderer, is_frozen=freeze_vision)
         self.freeze_vision(freeze_vision)
 
     @classmethod
@@ -65,7 +65,8 @@ class QwenVLPolicy:
     @property
     def device(self) -> torch.device:
         """Where the model lives."""
-        return next(iter(self.model.parameters())).device
+        device: torch.device = next(iter(self.model.parameters())).device
+        return device
 
     def freeze_vision(self, is_frozen: bool) -> None:
         """Freeze or unfreeze the vision tower, merger included. Source: LOVE-R1 freezes it in all stages."""
@@ -115,7 +116,7 @@ class QwenVLPolicy:
         return embeds_BTD.masked_scatter(placeholder_BT1, features)
 
     def hidden_states(self, embeds_BTD: Tensor, positions_3BT: Tensor, *, mask: Tensor | None, cache: Any) -> Tensor:
-        """Return last hidden states `[B, T, D]`. Without a mask attention is causal, so padding must be on the right."""
+        """Return last hidden states `[B, T, D]`; without a mask attention is causal: padding must be on the right."""
         output = self.model.model.language_model(
             inputs_embeds=embeds_BTD,
             position_ids=positions_3BT,

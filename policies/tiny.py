@@ -3,11 +3,16 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class TinySize:
-    """Sizes of a tiny Qwen2.5-VL; the defaults make about 0.7 million parameters and run on one CPU core."""
+    """Sizes of a tiny Qwen2.5-VL; the defaults make about 0.7 million parameters and run on one CPU core.
+
+    Raises:
+        ValueError: the sizes do not fit together.
+    """
 
     hidden_size: int = 128
     num_layers: int = 3
@@ -19,14 +24,21 @@ class TinySize:
     vision_num_heads: int = 2
     vision_intermediate_size: int = 128
 
+    def __post_init__(self) -> None:
+        """Raise `ValueError` if heads do not divide what they share."""
+        for name in ("", "vision_"):
+            size, heads = getattr(self, f"{name}hidden_size"), getattr(self, f"{name}num_heads")
+            # Rotary positions need even halves of a head.
+            if size % (4 * heads):
+                raise ValueError(f"{name}hidden_size {size} must be a multiple of 4 x {name}num_heads, {4 * heads}")
+        if self.num_heads % self.num_kv_heads:
+            raise ValueError(f"num_heads {self.num_heads} must be a multiple of num_kv_heads {self.num_kv_heads}")
+
 
 def build_tiny(folder: Path, corpus: Iterable[str], *, size: TinySize | None = None, seed: int = 0) -> Path:
     """Write a randomly initialised tiny Qwen2.5-VL with its own tokenizer into `folder` and return the folder.
 
     `corpus` holds texts like those the model will read and write; their words become single tokens.
-
-    Raises:
-        ValueError: the sizes do not fit together (head sizes must be even, vision heads multiples of 4).
     """
     import torch
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
@@ -34,15 +46,9 @@ def build_tiny(folder: Path, corpus: Iterable[str], *, size: TinySize | None = N
     from videozoom.policies import tokenizer as tok
 
     size = size or TinySize()
-    head_size, vision_head_size = size.hidden_size // size.num_heads, size.vision_hidden_size // size.vision_num_heads
-    if head_size % 4 or vision_head_size % 4:
-        raise ValueError(
-            f"head sizes must be multiples of 4, got {head_size} (text) and {vision_head_size} (vision): "
-            "change hidden_size or num_heads"
-        )
     tokenizer = tok.train_tokenizer(corpus, folder)
-    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in tok.SPECIAL_TOKENS}
-    half = head_size // 2
+    ids: dict[str, Any] = {token: tokenizer.convert_tokens_to_ids(token) for token in tok.SPECIAL_TOKENS}
+    half = size.hidden_size // size.num_heads // 2
     sections = [half - 2 * (half * 3 // 8), half * 3 // 8, half * 3 // 8]
     config = Qwen2_5_VLConfig(
         text_config={

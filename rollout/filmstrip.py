@@ -56,7 +56,7 @@ def strip_image(clip: VideoClip, window: Span, num_slots: int) -> Image.Image:
     """Return `num_slots` frames of `window` side by side, evenly chosen; frames are assumed to be evenly spaced."""
     inside = np.flatnonzero((clip.times_s >= window.start_s) & (clip.times_s < window.end_s))
     if not len(inside):
-        inside = np.abs(clip.times_s - window.start_s).argmin(keepdims=True)
+        inside = np.atleast_1d(np.abs(clip.times_s - window.start_s).argmin())
     chosen = inside[np.arange(num_slots) * len(inside) // num_slots]
     return Image.fromarray(np.concatenate(list(clip.frames[chosen]), axis=1))
 

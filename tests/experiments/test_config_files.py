@@ -27,7 +27,7 @@ def test_overrides_replace_the_file_which_replaces_its_base(tmp_path: Path) -> N
 
 def test_lists_are_replaced_and_their_entries_can_be_overridden(tmp_path: Path) -> None:
     source = "{tasks: short.jsonl}"
-    stage = "{name: a, objective: cot, sources: {short: 1}, num_steps: 5}"
+    stage = "{name: a, objectives: {cot: 1}, sources: {short: 1}, num_steps: 5}"
     path = write(tmp_path / "c.yaml", f"data: {{cold_start: {{short: {source}}}}}\ncold_start: {{stages: [{stage}]}}\n")
     config = load_config(path, ["cold_start.stages.0.num_steps=7"])
     assert [(it.name, it.num_steps) for it in config.cold_start.stages] == [("a", 7)]
@@ -84,7 +84,7 @@ def test_an_unknown_key_is_found_in_the_file_that_has_it(tmp_path: Path) -> None
         ("seed=2026-01-01", 'seed must be a valid integer, got "2026-01-01", in the overrides'),
         ("reward={outcome: 0, overlap: 0}", "reward: all weights are 0; give at least one part a positive weight"),
         (
-            "cold_start.stages=[{name: a, objective: cot, sources: {far: 1}, num_steps: 3}]",
+            "cold_start.stages=[{name: a, objectives: {cot: 1}, sources: {far: 1}, num_steps: 3}]",
             "cold_start.stages.0.sources names 'far', but data.cold_start has: none",
         ),
         ("seed", "Override 'seed' is not of the form key.sub=value"),
