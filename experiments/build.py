@@ -1,4 +1,7 @@
-"""From a config to the objects it describes: the one place where settings become constructor arguments."""
+"""From a config to the objects it describes: the one place where settings become constructor arguments.
+
+What the user got wrong ends here, in one sentence, before anything is written into a run folder.
+"""
 
 import math
 from collections.abc import Callable
@@ -7,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from videozoom.envs.generated.generate import generate
+from videozoom.envs.observation import VideoDecodeError
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
 from videozoom.envs.span_rules import SpanRules
 from videozoom.envs.task_files import load_tasks
@@ -15,6 +19,8 @@ from videozoom.envs.video_store import Resize, VideoStore
 from videozoom.envs.video_zoom import VideoZoomEnv
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_data import DataSource
+from videozoom.experiments.errors import UserError
+from videozoom.experiments.grpo_settings import ModelSource
 from videozoom.experiments.progress import progress
 from videozoom.rewards.rubric import Rubric
 
@@ -24,15 +30,30 @@ if TYPE_CHECKING:
 MakeEnv = Callable[[], VideoZoomEnv]
 
 
+def check_config(config: Config) -> None:
+    """Look at the files a config names, so that a mistake shows before anything is rendered or written.
+
+    Raises:
+        UserError: the prompt texts cannot be used.
+        CheckpointError: `policy.checkpoint` cannot be used.
+    """
+    build_protocol(config)
+    if config.policy.checkpoint is not None:
+        from videozoom.policies.qwen_vl import check_checkpoint
+
+        check_checkpoint(config.policy.checkpoint, attention=config.policy.attention)
+
+
 def build_tasks(source: DataSource, videos: Path, *, name: str = "videos", num_workers: int = 1) -> tuple[Task, ...]:
     """Return the tasks of a source; generated videos are rendered into `videos` once and found there again.
 
     Raises:
         TaskFileError: a task file is missing or wrong.
+        UserError: not one video of a task file can be read, or `videos` cannot be written.
     """
-    if source.generated is None:
-        assert source.tasks is not None  # the config admits no source without either
-        return load_tasks(source.tasks)
+    if source.tasks is not None:
+        return _read_tasks(source.tasks)
+    assert source.generated is not None  # the config admits no source without either
     recipe = source.generated.recipe()
     folder = videos / f"{recipe.content_hash}-{recipe.num_videos}"
     done = 0
@@ -43,7 +64,28 @@ def build_tasks(source: DataSource, videos: Path, *, name: str = "videos", num_w
             advance(num_done - done)
             done = num_done
 
-        return load_tasks(generate(recipe, folder, num_workers=num_workers, progress=show))
+        try:
+            return load_tasks(generate(recipe, folder, num_workers=num_workers, progress=show))
+        except OSError as error:
+            raise UserError(
+                f"Cannot write generated videos into {folder} ({error.strerror}); choose another folder with "
+                "data.videos=..."
+            ) from error
+
+
+def _read_tasks(path: Path) -> tuple[Task, ...]:
+    """Return the tasks of a file. Videos that cannot be read are counted later; a run without any makes no sense."""
+    tasks = load_tasks(path)
+    store = VideoStore()
+    first: VideoDecodeError | None = None
+    for video in dict.fromkeys(task.video for task in tasks):
+        try:
+            store.duration_s(video)
+        except VideoDecodeError as error:
+            first = first or error
+        else:
+            return tasks
+    raise UserError(f"{path}: not one of its videos can be read; that of its first row: {first}")
 
 
 def build_frames(config: Config) -> VideoStore:
@@ -64,14 +106,21 @@ def build_frames(config: Config) -> VideoStore:
 
 
 def build_protocol(config: Config) -> LoveR1Protocol:
-    """Return the protocol, its wording loaded."""
+    """Return the protocol, its wording loaded.
+
+    Raises:
+        UserError: the prompt texts cannot be used.
+    """
     protocol = config.protocol
-    return LoveR1Protocol(
-        protocol.prompts,
-        timestamps=protocol.timestamps,
-        timestamp_scale=protocol.timestamp_scale,
-        parser=protocol.parser,
-    )
+    try:
+        return LoveR1Protocol(
+            protocol.prompts,
+            timestamps=protocol.timestamps,
+            timestamp_scale=protocol.timestamp_scale,
+            parser=protocol.parser,
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"protocol.prompts is {protocol.prompts!r}, which cannot be used: {error}") from error
 
 
 def build_env_maker(
@@ -92,23 +141,22 @@ def evidence_length_s(tasks: tuple[Task, ...]) -> float:
     return math.fsum(lengths) / len(lengths) if lengths else 30.0
 
 
+def model_source(config: Config, checkpoint: Path) -> ModelSource:
+    """Return a checkpoint, loaded as the config says."""
+    policy = config.policy
+    return ModelSource(checkpoint, dtype=policy.dtype, attention=policy.attention, freeze_vision=policy.freeze_vision)
+
+
 def build_policy(config: Config, folder: Path, corpus: Callable[[], list[str]]) -> "QwenVLPolicy":
     """Return the model of `policy.checkpoint`, or a tiny one written into `folder` with a tokenizer for `corpus`.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
     """
-    from videozoom.policies.qwen_vl import QwenVLPolicy
     from videozoom.policies.tiny import TinySize, build_tiny
 
     checkpoint = config.policy.checkpoint
     if checkpoint is None:
         checkpoint = build_tiny(folder, corpus(), size=TinySize(**config.policy.tiny.model_dump()), seed=config.seed)
-    return QwenVLPolicy.from_checkpoint(
-        checkpoint,
-        dtype=config.policy.dtype,
-        attention=config.policy.attention,
-        freeze_vision=config.policy.freeze_vision,
-        temperature=config.rollout.temperature,
-        max_new_tokens=config.rollout.max_new_tokens,
-    )
+    rollout = config.rollout
+    return model_source(config, checkpoint).load(temperature=rollout.temperature, max_new_tokens=rollout.max_new_tokens)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from videozoom.envs.tasks import Task
@@ -32,7 +31,8 @@ class TrainingData:
 
         Raises:
             TaskFileError: A task file is missing or wrong.
-            UserError: The training tasks have no evidence, and `zoom_step` groups are asked for.
+            UserError: The training tasks have no evidence, and `zoom_step` groups are asked for; or tasks of the cold
+                start are not of generated videos.
         """
         videos = config.data.videos
         used = {name for stage in config.cold_start.stages for name in stage.sources}
@@ -49,6 +49,13 @@ class TrainingData:
                 f"rollout.zoom_step_fraction is {config.rollout.zoom_step_fraction:g}, but no task of data.train has "
                 "evidence; annotate some, or set it to 0"
             )
+        for name, tasks in data.cold_start.items():
+            plain = next((task for task in tasks if "events" not in task.metadata), None)
+            if plain is not None:
+                raise UserError(
+                    f"data.cold_start.{name}: task {plain.task_id!r} has no events in its metadata; the cold start "
+                    "learns from generated videos"
+                )
         return data
 
 
@@ -80,12 +87,6 @@ def grpo_settings(config: Config, reference: ModelSource) -> GrpoSettings:
         aggregation=LossAggregation(grpo.loss_aggregation),
         max_tokens_per_batch=grpo.max_tokens_per_batch,
     )
-
-
-def model_source(config: Config, checkpoint: Path) -> ModelSource:
-    """Return a checkpoint, loaded as the config says."""
-    policy = config.policy
-    return ModelSource(checkpoint, dtype=policy.dtype, attention=policy.attention, freeze_vision=policy.freeze_vision)
 
 
 def grpo_world(config: Config, data: TrainingData) -> World:

@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
         case "eval":
             from videozoom.experiments.evaluate import run_eval
 
-            results = run_eval(config)
+            results = run_eval(config, resume=options.resume is not None, overwrite=options.overwrite)
             if options.json:
                 print(json.dumps(results, indent=2))
     return 0
@@ -128,10 +128,11 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="run once per seed and summarise")
     train = _add_command(commands, "train", "cold start and reinforcement learning, as the configuration says")
     train.add_argument("--resume", type=Path, metavar="RUN_DIR", help="continue this run from its last checkpoint")
-    for command in (demo, train):
-        command.add_argument("--overwrite", action="store_true", help="replace another run in the same folder")
     evaluate = _add_command(commands, "eval", "measure a policy on the held-out tasks, with confidence intervals")
+    evaluate.add_argument("--resume", type=Path, metavar="RUN_DIR", help="continue this evaluation where it stopped")
     evaluate.add_argument("--json", action="store_true", help="print the numbers as JSON on stdout")
+    for command in (demo, train, evaluate):
+        command.add_argument("--overwrite", action="store_true", help="replace another run in the same folder")
     return parser
 
 

@@ -1,13 +1,16 @@
 """The cold start: supervised stages before reinforcement learning. Source: LOVE-R1, Sec. 4.1 and 4.2."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from videozoom.envs.observation import FrameSource
+from videozoom.envs.observation import FrameSource, VideoDecodeError
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
 from videozoom.envs.tasks import Task
 from videozoom.experiments.cold_start_data import ColdStartData, Objective
@@ -48,6 +51,8 @@ class SupervisedStage:
 class ColdStart:
     """Runs stages on a policy, vision tower included: a tiny model starts from nothing.
 
+    Samples whose video cannot be read are left out and counted in `video/decode_error/rate`.
+
     Departs from the paper, which keeps a pretrained vision tower frozen throughout.
     """
 
@@ -85,19 +90,27 @@ class ColdStart:
                     decay_start=stage.decay_from,
                     floor=stage.final_lr_fraction,
                 )
-                rng = np.random.default_rng((self.seed, index, step))
-                batch = [self._sample(stage, rng) for _ in range(stage.batch_size)]
-                metrics = supervised_update(
-                    policy, optimizer, batch, lr_factor=lr_factor, max_grad_norm=self.max_grad_norm
-                )
+                batch = self._batch(stage, np.random.default_rng((self.seed, index, step)))
+                metrics = {"video/decode_error/rate": 1 - len(batch) / stage.batch_size}
+                if batch:
+                    metrics |= supervised_update(
+                        policy, optimizer, batch, lr_factor=lr_factor, max_grad_norm=self.max_grad_norm
+                    )
                 recent.append(metrics)
                 if (step + 1) % self.log_every == 0 or step + 1 == stage.num_steps:
-                    means = {name: float(np.mean([row[name] for row in recent])) for name in metrics}
                     elapsed_s = time.perf_counter() - started_s
-                    means |= {"optim/lr": stage.lr * lr_factor, "time/step_s": elapsed_s / len(recent)}
-                    log(stage.name, step + 1, means)
+                    times = {"optim/lr": stage.lr * lr_factor, "time/step_s": elapsed_s / len(recent)}
+                    log(stage.name, step + 1, _means(recent) | times)
                     recent, started_s = [], time.perf_counter()
-                advance(note=f"loss {metrics['loss/sft']:.3f}")
+                advance(note=f"loss {metrics.get('loss/sft', math.nan):.3f}")
+
+    def _batch(self, stage: SupervisedStage, rng: np.random.Generator) -> list[SupervisedSample]:
+        """Return the samples of one step; those whose video cannot be read are left out."""
+        samples = []
+        for _ in range(stage.batch_size):
+            with suppress(VideoDecodeError):
+                samples.append(self._sample(stage, rng))
+        return samples
 
     def _sample(self, stage: SupervisedStage, rng: np.random.Generator) -> SupervisedSample:
         name, objective = _draw(stage.sources, rng), _draw(stage.objectives, rng)
@@ -111,6 +124,11 @@ class ColdStart:
                 return data.grounding(rng)
             case Objective.COT:
                 return data.cot(rng)
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: fmean(row[name] for row in rows if name in row) for name in names}
 
 
 def _draw(weights: Mapping[_Key, float], rng: np.random.Generator) -> _Key:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from videozoom.envs import span_rules
+from videozoom.envs.spaces import MAX_STEPS_LIMIT
 from videozoom.experiments.config_data import Count, CountOrZero, Data, Fraction, NonNegative, Positive, Section
 from videozoom.policies.tiny import TinySize
 
@@ -80,7 +81,7 @@ class SpanRules(Section):
 class Env(Section):
     """The world's rules."""
 
-    max_steps: Count = 3
+    max_steps: Annotated[int, Field(ge=1, le=MAX_STEPS_LIMIT)] = 3
     """Steps of an episode, the last one forced to answer."""
     span_rules: SpanRules = SpanRules()
 
@@ -199,6 +200,14 @@ class ColdStart(Section):
     weight_decay: NonNegative = 0.0
     grad_clip_norm: Positive = 1.0
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [stage.name for stage in self.stages]
+        repeated = next((name for name in names if names.count(name) > 1), None)
+        if repeated is not None:
+            raise ValueError(f"two stages are called {repeated!r}; metrics are kept by stage, so names must differ")
+        return self
+
 
 class RayWorkers(Section):
     """Processes; 0 keeps the work in the main process."""
@@ -235,6 +244,8 @@ class Demo(Section):
 
     multi_step: bool = False
     """Whether multi-step GRPO is trained as well, from the same cold start, to compare (LOVE-R1, Table 2b)."""
+    notes: tuple[str, ...] = ()
+    """Sentences that readers of the results table are told, besides those the run itself knows."""
 
 
 class Config(Section):

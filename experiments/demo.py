@@ -3,25 +3,29 @@
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from videozoom.experiments.build import build_env_maker, build_protocol, evidence_length_s
-from videozoom.experiments.build_training import TrainingData, grpo_name, grpo_settings, grpo_world, model_source
+from videozoom.envs.generated.narration import events_of
+from videozoom.envs.tasks import Task
+from videozoom.experiments.build import (
+    build_env_maker,
+    build_protocol,
+    check_config,
+    evidence_length_s,
+    model_source,
+)
+from videozoom.experiments.build_training import TrainingData, grpo_name, grpo_settings, grpo_world
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import dump_config
-from videozoom.experiments.evaluate import (
-    Evaluator,
-    eval_metrics,
-    model_contestant,
-    print_results,
-    scripted_contestant,
-)
+from videozoom.experiments.evaluate import Evaluator, model_contestant, scripted_contestant
 from videozoom.experiments.grpo_training import Schedule, Trained, train_grpo
 from videozoom.experiments.progress import console
 from videozoom.experiments.report import write_report
+from videozoom.experiments.results import eval_metrics, print_results
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.experiments.tracking import Trackers, open_tracker
 from videozoom.experiments.train import START, run_cold_start
@@ -51,13 +55,14 @@ def run_demo(config: Config, *, overwrite: bool = False) -> dict[str, Any]:
         KeyboardInterrupt: Ctrl-C; checkpoints and traces of what was finished are in the run folder.
     """
     started_s = time.perf_counter()
-    console.print(f"videozoom demo, seed {config.seed}: everything goes to {config.run_dir}", highlight=False)
-    run = RunFolder.create(config.run_dir, dump_config(config), seed=config.seed, overwrite=overwrite)
+    console.print(f"videozoom demo, seed {config.seed}: everything goes to {config.run_dir}", markup=False)
+    check_config(config)
     data = TrainingData.load(config)
+    run = RunFolder.create(config.run_dir, dump_config(config), seed=config.seed, overwrite=overwrite)
     tracker = open_tracker(run, **config.tracking.model_dump(), name=config.name, config=config.model_dump(mode="json"))
     with tracker, TraceWriter(run.traces_file) as traces:
         rows = _Demo(config, run, data, tracker, traces).run()
-    results = {
+    results: dict[str, Any] = {
         "rows": [rows[name] for name in ROW_ORDER if name in rows],
         "seconds": round(time.perf_counter() - started_s, 1),
         "peak_memory_gib": round(peak_memory_gib(), 2),
@@ -67,7 +72,7 @@ def run_demo(config: Config, *, overwrite: bool = False) -> dict[str, Any]:
     run.write_results(results)
     print_results(results["rows"])
     report = write_report(run.path, data.frames)
-    console.print(f"{results['seconds']:.0f} s, {results['peak_memory_gib']:.1f} GiB. Open {report}", highlight=False)
+    console.print(f"{results['seconds']:.0f} s, {results['peak_memory_gib']:.1f} GiB. Open {report}", markup=False)
     return results
 
 
@@ -151,14 +156,35 @@ class _Demo:
 
 def _notes(config: Config, data: TrainingData) -> list[str]:
     """Return what a reader of the table has to know."""
-    train, held_out = data.train, data.eval
-    return [
-        f"{len(held_out)} held-out questions on generated videos whose truth is known; evidence lasts "
-        f"{evidence_length_s(held_out):g} s, and four options put chance at a quarter.",
+    chance = fmean(1 / len(task.options) for task in data.eval)
+    notes = [
+        f"{len(data.eval)} held-out questions; evidence lasts {evidence_length_s(data.eval):g} s, and guessing is "
+        f"right in {100 * chance:.0f} %.",
         "The rules (never, uniform, random, oracle) choose the clip; the trained model answers from it.",
-        "The cold start learns from short videos without blank look-alikes; reinforcement learning and the held-out "
-        f"questions have longer ones ({train[0].duration_s:g} s) with more scenes, and blank look-alikes in some. "
-        "That gap is all there is to mend: no wrong labels were planted.",
+        *(f"The cold start learned from {name}: {video_words(tasks)}." for name, tasks in data.cold_start.items()),
+        f"Reinforcement learning: {video_words(data.train)}. Held out: {video_words(data.eval)}.",
         "CPU seconds of reinforcement learning come on top of those of the cold start it continues.",
-        f"Settings were chosen on other videos and seeds than these (seed {config.seed}).",
     ]
+    return [*notes, *config.demo.notes]
+
+
+def video_words(tasks: Sequence[Task]) -> str:
+    """Return what the videos of tasks are like.
+
+    Example:
+        >>> video_words([Task("t", Path("v.mp4"), 64.0, "Which sign?", ("bars", "lines"), "A")])
+        '1 question on videos of 64 s'
+    """
+    questions = f"{len(tasks)} question{'s' if len(tasks) > 1 else ''}"
+    words = f"{questions} on videos of {_range([task.duration_s for task in tasks])} s"
+    generated = [events_of(task) for task in tasks if "events" in task.metadata]
+    if not generated:
+        return words
+    scenes = _range([sum(not event["is_decoy"] for event in events) for events in generated])
+    share = sum(any(event["is_decoy"] for event in events) for events in generated) / len(generated)
+    return f"{words} with {scenes} scenes, blank look-alikes in {100 * share:.0f} %"
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"

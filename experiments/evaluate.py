@@ -1,30 +1,30 @@
 """Evaluation: policies on held-out tasks, with confidence intervals; resumable by task."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
-from videozoom.envs.tasks import EpisodeKind, Status, Task
+from videozoom.envs.task_files import write_atomically
+from videozoom.envs.tasks import EpisodeKind, Task
 from videozoom.envs.video_store import VideoStore
 from videozoom.experiments.build import (
     build_env_maker,
     build_frames,
-    build_policy,
     build_protocol,
     build_tasks,
+    check_config,
     evidence_length_s,
+    model_source,
 )
 from videozoom.experiments.config import Config
+from videozoom.experiments.config_files import dump_config, load_config
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.progress import progress
+from videozoom.experiments.results import print_results, results_row
 from videozoom.experiments.run_folder import RunFolder
-from videozoom.experiments.statistics import wilson_interval
 from videozoom.policies.base import Policy
 from videozoom.policies.scripted import SCRIPTED_SPAN_RULES, ScriptedPolicy, ZoomRule
-from videozoom.rewards.overlap import iou
-from videozoom.rollout.group_metrics import is_hit
 from videozoom.rollout.runner import EpisodeSpec, MakeEnv, run_episodes
 from videozoom.rollout.trace_rows import trace_row, trajectory_from_row
 from videozoom.rollout.traces import TraceWriter, read_traces
@@ -67,76 +67,33 @@ class Evaluator:
     def run(self, contestant: Contestant, *, iteration: int = 0, description: str | None = None) -> dict[str, Any]:
         """Return the results row of a contestant; see `results_row`."""
         name = contestant.name
-        done = {
-            task.task_id: self.finished[name, iteration, task.task_id]
-            for task in self.tasks
-            if (name, iteration, task.task_id) in self.finished
-        }
-        owed = [(index, task) for index, task in enumerate(self.tasks) if task.task_id not in done]
-        with progress(description or f"Evaluating {name}", len(self.tasks)) as advance:
+        specs = [
+            EpisodeSpec(task, EpisodeKind.MULTI_STEP, 0, (self.seed, _EVAL_SEED, index), contestant.num_steps(task))
+            for index, task in enumerate(self.tasks)
+        ]
+        done = {spec.task.task_id: known for spec in specs if (known := self._known(name, iteration, spec))}
+        owed = [spec for spec in specs if spec.task.task_id not in done]
+        with progress(description or f"Evaluating {name}", len(specs)) as advance:
             advance(len(done))
             for start in range(0, len(owed), self.batch_size):
                 batch = owed[start : start + self.batch_size]
-                specs = [
-                    EpisodeSpec(
-                        task, EpisodeKind.MULTI_STEP, 0, (self.seed, _EVAL_SEED, index), contestant.num_steps(task)
-                    )
-                    for index, task in batch
-                ]
                 trajectories = run_episodes(
-                    specs, make_env=contestant.make_env, protocol=self.protocol, policy=contestant.policy
+                    batch, make_env=contestant.make_env, protocol=self.protocol, policy=contestant.policy
                 )
                 self.traces.write(
                     [
-                        trace_row(task, trajectory, phase="eval", policy=name, iteration=iteration)
-                        for (_, task), trajectory in zip(batch, trajectories, strict=True)
+                        trace_row(spec.task, trajectory, phase="eval", policy=name, iteration=iteration)
+                        for spec, trajectory in zip(batch, trajectories, strict=True)
                     ]
                 )
                 done |= {trajectory.task_id: trajectory for trajectory in trajectories}
                 advance(len(batch))
         return results_row(name, [(task, done[task.task_id]) for task in self.tasks])
 
-
-def results_row(policy: str, pairs: Sequence[tuple[Task, Trajectory]]) -> dict[str, Any]:
-    """Return what is reported of a policy; videos that could not be read are counted and left out of the rates.
-
-    Intervals are Wilson's, 95 %. A hit is any zoom of the episode that overlaps the evidence.
-    """
-    readable = [(task, t) for task, t in pairs if t.status is not Status.ERROR_DECODE]
-    spans = [(task, span) for task, t in readable for span in t.spans_s]
-    num_tasks = len(readable)
-    row: dict[str, Any] = {"policy": policy, "num_tasks": num_tasks, "num_errors": len(pairs) - num_tasks}
-    if not num_tasks:
-        return row
-    num_correct = sum(t.answer == task.answer for task, t in readable)
-    num_hits = sum(is_hit(task, t) for task, t in readable)
-    best_ious = [max((iou(span, evidence) for evidence in task.evidence), default=0.0) for task, span in spans]
-    return row | {
-        "accuracy": num_correct / num_tasks,
-        "accuracy_ci95": list(wilson_interval(num_correct, num_tasks)),
-        "zoom_hit_rate": num_hits / num_tasks,
-        "zoom_hit_ci95": list(wilson_interval(num_hits, num_tasks)),
-        "num_steps_mean": _mean([len(t.steps) for _, t in readable]),
-        "span_s_mean": _mean([span.length_s for _, span in spans]),
-        "iou_mean": _mean(best_ious),
-        "unparsed_rate": sum(t.answer is None for _, t in readable) / num_tasks,
-    }
-
-
-def eval_metrics(row: Mapping[str, Any], dataset: str = "held_out") -> dict[str, float]:
-    """Return a results row as registered metrics, to be logged beside training."""
-    if "accuracy" not in row:
-        return {}
-    low, high = row["accuracy_ci95"]
-    values = {
-        "accuracy": row["accuracy"],
-        "accuracy_ci95_low": low,
-        "accuracy_ci95_high": high,
-        "num_tasks": float(row["num_tasks"]),
-        "num_steps/mean": row["num_steps_mean"],
-        "zoom_hit_rate": row["zoom_hit_rate"],
-    }
-    return {f"eval/{dataset}/{name}": value for name, value in values.items() if value is not None}
+    def _known(self, policy: str, iteration: int, spec: EpisodeSpec) -> Trajectory | None:
+        """Return the finished trajectory of an episode; one of another seed does not count."""
+        trajectory = self.finished.get((policy, iteration, spec.task.task_id))
+        return trajectory if trajectory is not None and trajectory.seed == spec.seed else None
 
 
 def model_contestant(config: Config, name: str, policy: "QwenVLPolicy", make_env: MakeEnv) -> Contestant:
@@ -157,12 +114,16 @@ def scripted_contestant(
 def run_eval(config: Config, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
     """Evaluate `eval.policies` on `data.eval`, write a run folder with a report, and return the results.
 
-    With `resume`, tasks whose traces the folder holds are not run again.
+    Args:
+        config: The run.
+        resume: Go on in the run's folder: tasks whose traces it holds are not run again.
+        overwrite: Replace a run of another configuration in the same folder.
 
     Raises:
-        UserError: a model is to be evaluated and `policy.checkpoint` names none.
+        UserError: A model is to be evaluated and `policy.checkpoint` names none; the run folder is taken; or, with
+            `resume`, the folder's episodes were made under other settings.
+        KeyboardInterrupt: Ctrl-C; the traces of finished episodes are in the run folder.
     """
-    from videozoom.experiments.config_files import dump_config
     from videozoom.experiments.report import write_report
 
     if MODEL in config.eval.policies and config.policy.checkpoint is None:
@@ -170,15 +131,11 @@ def run_eval(config: Config, *, resume: bool = False, overwrite: bool = False) -
             "policy.checkpoint is not set; name a checkpoint folder, or evaluate rules alone with "
             "eval.policies=[never,oracle]"
         )
+    check_config(config)
     tasks = build_tasks(config.data.eval, config.data.videos, name="held-out videos")[: config.eval.num_tasks]
-    text = dump_config(config)
-    run = (
-        RunFolder.open(config.run_dir)
-        if resume
-        else RunFolder.create(config.run_dir, text, seed=config.seed, overwrite=overwrite)
-    )
+    model = model_source(config, config.policy.checkpoint).load() if config.policy.checkpoint is not None else None
+    run = _folder(config, resume=resume, overwrite=overwrite)
     frames = build_frames(config)
-    model = build_policy(config, run.checkpoints, list) if MODEL in config.eval.policies else None
     contestants = [_contestant(config, name, tasks, frames, model) for name in config.eval.policies]
     with TraceWriter(run.traces_file) as traces:
         evaluator = Evaluator(
@@ -188,8 +145,48 @@ def run_eval(config: Config, *, resume: bool = False, overwrite: bool = False) -
     results = {"rows": rows, "seed": config.seed}
     run.write_results(results)
     print_results(rows)
-    write_report(run.path)
+    write_report(run.path, frames)
     return results
+
+
+def _folder(config: Config, *, resume: bool, overwrite: bool) -> RunFolder:
+    """Return the folder of a new evaluation, or of one whose episodes may stand beside new ones."""
+    if any(RunFolder(config.run_dir).checkpoints.glob("*")):
+        raise UserError(
+            f"run_dir {config.run_dir} holds a training with its checkpoints; choose another folder for the evaluation "
+            "with run_dir=..."
+        )
+    text = dump_config(config)
+    if not resume:
+        return RunFolder.create(config.run_dir, text, seed=config.seed, overwrite=overwrite)
+    run = RunFolder.open(config.run_dir)
+    before, now = (dict(_deciding_settings(it)) for it in (load_config(run.config_file), config))
+    changed = next((name for name in {**before, **now} if before.get(name) != now.get(name)), None)
+    if changed is not None:
+        raise UserError(
+            f"{run.path} was evaluated with {changed}={before.get(changed)}, not {now.get(changed)}; resume with the "
+            "settings it has, or choose another folder with run_dir=..."
+        )
+    write_atomically(run.config_file, text.encode())
+    return run
+
+
+def _deciding_settings(config: Config) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of the settings that an episode depends on."""
+    sections = ("video", "protocol", "env", "reward", "policy")
+    values = config.model_dump(mode="json", include=set(sections), exclude={"video": {"cache_mib"}})
+    yield from _leaves(values)
+    yield "seed", config.seed
+    yield "data.eval", config.data.eval.content
+    yield "eval.max_new_tokens", config.eval.max_new_tokens
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def finished_episodes(run: RunFolder) -> dict[tuple[str, int, str], Trajectory]:
@@ -203,35 +200,6 @@ def finished_episodes(run: RunFolder) -> dict[tuple[str, int, str], Trajectory]:
     }
 
 
-def print_results(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print results rows as a table for people."""
-    from rich.table import Table
-
-    from videozoom.experiments.progress import console
-
-    table = Table(title="Held-out tasks, 95 % intervals")
-    for column in ("policy", "accuracy", "zoom hit", "steps", "span s", "IoU", "no answer", "tasks", "CPU s"):
-        table.add_column(column, justify="left" if column == "policy" else "right")
-    for row in rows:
-        table.add_row(
-            row["policy"],
-            _with_interval(row.get("accuracy"), row.get("accuracy_ci95")),
-            _with_interval(row.get("zoom_hit_rate"), row.get("zoom_hit_ci95")),
-            *(_number(row.get(name), digits) for name, digits in _PLAIN_COLUMNS.items()),
-        )
-    console.print(table)
-
-
-_PLAIN_COLUMNS = {
-    "num_steps_mean": 2,
-    "span_s_mean": 1,
-    "iou_mean": 2,
-    "unparsed_rate": 3,
-    "num_tasks": 0,
-    "cpu_seconds_training": 0,
-}
-
-
 def _contestant(
     config: Config, name: str, tasks: tuple[Task, ...], frames: VideoStore, model: "QwenVLPolicy | None"
 ) -> Contestant:
@@ -240,17 +208,3 @@ def _contestant(
         return model_contestant(config, name, model, build_env_maker(config, tasks, frames))
     answerer = model.with_sampling(temperature=0.0, max_new_tokens=config.eval.max_new_tokens) if model else None
     return scripted_contestant(config, ZoomRule(name), tasks, frames, answerer)
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return math.fsum(values) / len(values) if values else None
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _with_interval(value: float | None, interval: Sequence[float] | None) -> str:
-    if value is None or interval is None:
-        return "-"
-    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from videozoom.envs.tasks import Status
 from videozoom.experiments.statistics import Difference, Interval, paired_difference, wilson_interval
 from videozoom.rollout.trace_rows import TraceRow
 
@@ -147,4 +148,8 @@ def _capitalised(text: str) -> str:
 
 
 def _correct(rows: Sequence[TraceRow]) -> dict[str, float]:
-    return {row["task_id"]: float(row["answer"] == row["task"]["answer"]) for row in rows}
+    return {
+        row["task_id"]: float(row["answer"] == row["task"]["answer"])
+        for row in rows
+        if row["status"] != Status.ERROR_DECODE
+    }

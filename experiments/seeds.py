@@ -8,7 +8,9 @@ from typing import Any
 from videozoom.envs.task_files import write_atomically
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_data import Data, DataSource
+from videozoom.experiments.config_files import dump_config
 from videozoom.experiments.demo import ROW_ORDER, run_demo
+from videozoom.experiments.errors import UserError
 from videozoom.experiments.progress import console
 from videozoom.experiments.run_folder import RunFolder, environment
 
@@ -29,21 +31,24 @@ _SEED_STRIDE = 1000
 def run_seeds(config: Config, seeds: Sequence[int], *, overwrite: bool = False) -> dict[str, Any]:
     """Run the demo once per seed below `run_dir` and write `summary.json` there.
 
-    A seed whose results are there already is not run again, so that an interrupted command goes on where it stopped.
+    A seed that was run with these settings already is not run again, so that an interrupted command goes on where it
+    stopped.
 
     Returns:
         `rows`: for each policy its `num_seeds` and for each measure `mean`, `std` (unbiased, over seeds) and `values`;
         `runs`: seed, seconds and memory of each run; `environment`: versions and machine.
+
+    Raises:
+        UserError: A seed is negative or given twice, or a folder holds a run of other settings.
     """
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise UserError(f"--seeds must be different numbers of at least 0, got {' '.join(map(str, seeds))}")
     results = []
     for number, seed in enumerate(seeds, start=1):
         console.print(f"Seed {seed} ({number} of {len(seeds)})", highlight=False)
         seeded = with_seed(config, seed)
-        run = RunFolder(seeded.run_dir)
-        if run.results_file.is_file() and not overwrite:
-            results.append(json.loads(run.results_file.read_text(encoding="utf-8")))
-        else:
-            results.append(run_demo(seeded, overwrite=True))
+        found = None if overwrite else _found_results(seeded)
+        results.append(run_demo(seeded, overwrite=overwrite) if found is None else found)
     summary = {
         "rows": summary_rows(results),
         "runs": [{name: result[name] for name in ("seed", "seconds", "peak_memory_gib")} for result in results],
@@ -104,6 +109,15 @@ def print_summary(rows: Sequence[Mapping[str, Any]]) -> None:
             row["policy"], *("-" if cell is None else f"{cell['mean']:.3f} +- {cell['std']:.3f}" for cell in cells)
         )
     console.print(table)
+
+
+def _found_results(config: Config) -> dict[str, Any] | None:
+    """Return the results of an earlier, finished run of the same configuration."""
+    run = RunFolder(config.run_dir)
+    if not run.results_file.is_file() or run.config_file.read_text(encoding="utf-8") != dump_config(config):
+        return None
+    results: dict[str, Any] = json.loads(run.results_file.read_text(encoding="utf-8"))
+    return results
 
 
 def _shifted(source: DataSource, seed: int) -> DataSource:

@@ -4,28 +4,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoom.envs.task_files import write_atomically
-from videozoom.experiments.build import build_env_maker, build_policy, build_protocol
+from videozoom.experiments.build import build_env_maker, build_policy, build_protocol, check_config, model_source
 from videozoom.experiments.build_training import (
     TrainingData,
     grpo_name,
     grpo_settings,
     grpo_world,
-    model_source,
     supervised_stages,
 )
 from videozoom.experiments.checkpoints import atomic_folder, latest_checkpoint, load_trainer_state
 from videozoom.experiments.cold_start import ColdStart
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import dump_config
-from videozoom.experiments.evaluate import (
-    Evaluator,
-    eval_metrics,
-    finished_episodes,
-    model_contestant,
-    print_results,
-)
+from videozoom.experiments.evaluate import Evaluator, finished_episodes, model_contestant
 from videozoom.experiments.grpo_training import Schedule, train_grpo
 from videozoom.experiments.report import write_report
+from videozoom.experiments.results import eval_metrics, print_results
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.experiments.tiny_corpus import tiny_corpus
 from videozoom.experiments.tracking import STEP, Trackers, open_tracker
@@ -51,6 +45,7 @@ def run_train(config: Config, *, resume: Path | None = None, overwrite: bool = F
         UserError: The run folder is taken, or the tasks do not fit the settings.
         KeyboardInterrupt: Ctrl-C; what was finished is in the run folder.
     """
+    check_config(config)
     data = TrainingData.load(config)
     text = dump_config(config)
     if resume is None:

@@ -95,9 +95,9 @@ def build_optimizer(
     weight_decay: float = 0.0,
     betas: tuple[float, float] = (0.9, 0.95),
 ) -> OptimizerSet:
-    """Return the optimizer of named parameters; Muon takes the matrices inside blocks, AdamW the rest."""
+    """Return the optimizer of named parameters; Muon takes the matrices of the hidden layers, AdamW the rest."""
     named = list(parameters)
-    matrices = [p for n, p in named if name is OptimizerName.MUON and p.ndim == 2 and "embed" not in n]
+    matrices = [p for n, p in named if name is OptimizerName.MUON and _is_hidden_matrix(n, p)]
     taken = {id(p) for p in matrices}
     others = [p for _, p in named if id(p) not in taken]
     optimizers: list[torch.optim.Optimizer] = []
@@ -106,6 +106,10 @@ def build_optimizer(
     if others:
         optimizers.append(torch.optim.AdamW(others, lr, betas=betas, weight_decay=weight_decay))
     return OptimizerSet(optimizers)
+
+
+def _is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
+    return parameter.ndim == 2 and "embed" not in name and "lm_head" not in name
 
 
 def trapezoid(step: int, num_steps: int, *, num_warmup: int, decay_start: float = 0.5, floor: float = 0.05) -> float:

@@ -136,36 +136,59 @@ class QwenVLPolicy:
         return logits
 
 
-def _load(path: Path, dtype: str, attention: str) -> tuple[nn.Module, Renderer]:
-    from transformers import AutoConfig, AutoTokenizer, Qwen2_5_VLForConditionalGeneration
-    from transformers.utils import logging
+def check_checkpoint(path: Path, *, attention: str = "sdpa") -> Any:
+    """Return the model configuration of a checkpoint folder, without loading any weights.
+
+    Raises:
+        CheckpointError: the folder is missing, holds another architecture, or `attention` is not installed.
+    """
+    from transformers import AutoConfig
+    from transformers.utils.import_utils import is_flash_attn_2_available
 
     if not (path / "config.json").is_file():
         raise CheckpointError(f"no checkpoint at {path}: policy.checkpoint must name a folder with a config.json")
     try:
         config = AutoConfig.from_pretrained(path)
-        if config.model_type != "qwen2_5_vl":
-            raise CheckpointError(f"{path} holds a {config.model_type!r} model; only 'qwen2_5_vl' is supported")
-        if getattr(config.text_config, "use_sliding_window", False):
-            raise CheckpointError(f"{path} uses sliding-window attention, which is not supported")
-        logging.disable_progress_bar()
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"cannot read the config.json of the checkpoint at {path}: {error}") from error
+    if config.model_type != "qwen2_5_vl":
+        raise CheckpointError(f"{path} holds a {config.model_type!r} model; only 'qwen2_5_vl' is supported")
+    if getattr(config.text_config, "use_sliding_window", False):
+        raise CheckpointError(f"{path} uses sliding-window attention, which is not supported")
+    if attention == "flash_attention_2" and not is_flash_attn_2_available():
+        raise CheckpointError("policy.attention is 'flash_attention_2', which needs flash-attn and a GPU; use 'sdpa'")
+    return config
+
+
+def _load(path: Path, dtype: str, attention: str) -> tuple[nn.Module, Renderer]:
+    from safetensors import SafetensorError
+    from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
+    from transformers.utils import logging
+
+    config = check_checkpoint(path, attention=attention)
+    logging.disable_progress_bar()
+    load: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained
+    try:
         # The text model stays on torch's own attention, which picks flash kernels itself and takes the sampler's masks.
-        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+        model, loaded = load(
             path,
             dtype=getattr(torch, dtype),
             attn_implementation={"": "sdpa", "text_config": "sdpa", "vision_config": attention},
+            output_loading_info=True,
         )
-        tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, KeyError) as error:
+        vision = config.vision_config
+        renderer = Renderer(
+            AutoTokenizer.from_pretrained(path),
+            tokens_per_second=float(vision.tokens_per_second),
+            patch_px=int(vision.patch_size),
+            merge=int(vision.spatial_merge_size),
+        )
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"cannot load the checkpoint at {path}: {error}") from error
+    # transformers would go on with random weights in their place.
+    if missing := sorted(loaded["missing_keys"]):
+        raise CheckpointError(f"the checkpoint at {path} lacks {len(missing)} weights, the first is {missing[0]}")
     if attention == "sdpa":
         use_batched_windows(model.model.visual)
-    vision = config.vision_config
-    renderer = Renderer(
-        tokenizer,
-        tokens_per_second=float(vision.tokens_per_second),
-        patch_px=int(vision.patch_size),
-        merge=int(vision.spatial_merge_size),
-    )
     model.eval()
     return model, renderer

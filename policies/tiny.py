@@ -42,6 +42,7 @@ def build_tiny(folder: Path, corpus: Iterable[str], *, size: TinySize | None = N
     """
     import torch
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+    from transformers.utils import logging
 
     from videozoom.policies import tokenizer as tok
 
@@ -90,5 +91,6 @@ def build_tiny(folder: Path, corpus: Iterable[str], *, size: TinySize | None = N
     if model.generation_config is not None:
         model.generation_config.eos_token_id = ids[tok.TURN_END]
         model.generation_config.pad_token_id = ids[tok.END_OF_TEXT]
+    logging.disable_progress_bar()
     model.save_pretrained(folder)
     return folder

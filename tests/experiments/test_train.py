@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from videozoom.envs.generated.generate import generate
+from videozoom.envs.generated.recipe import VideoRecipe
 from videozoom.envs.task_files import save_tasks
 from videozoom.envs.tasks import Task
 from videozoom.experiments.checkpoints import latest_checkpoint
@@ -69,7 +71,8 @@ def test_a_run_leaves_a_folder_that_says_everything(finished: Path) -> None:
 
 def test_metrics_hold_every_phase(finished: Path) -> None:
     rows = lines(finished / "metrics.jsonl")
-    assert [row["phase"] for row in rows] == ["grounding", "cot", *["decoupled_grpo"] * 3]
+    stages = [stage.name for stage in load_config(finished / "config.yaml").cold_start.stages]
+    assert [row["phase"] for row in rows] == [*stages, *["decoupled_grpo"] * 3]
     assert [row["progress/iteration"] for row in rows if row["phase"] == "decoupled_grpo"] == [1, 2, 3]
     assert all("eval/held_out/accuracy" in row for row in rows[2:])
 
@@ -116,8 +119,8 @@ def test_a_run_can_be_made_longer(finished: Path, overrides: list[str], tmp_path
 def test_single_zooms_without_evidence_are_refused_before_anything_is_written(
     overrides: list[str], tmp_path: Path
 ) -> None:
-    (tmp_path / "v.mp4").touch()
-    task = Task("t0", tmp_path / "v.mp4", 16.0, "Which?", ("a", "b"), "A")
+    video = generate(VideoRecipe(num_videos=1, length_s=16.0), tmp_path).parent / "videos" / "00000.mp4"
+    task = Task("t0", video, 16.0, "Which?", ("a", "b"), "A")
     save_tasks([task], tmp_path / "tasks.jsonl")
     source = [f"data.train.tasks={tmp_path / 'tasks.jsonl'}", "data.train.generated=null"]
     kept = [override for override in overrides if not override.startswith("data.train")]

@@ -1,0 +1,104 @@
+"""What is reported of an evaluation: one row per policy, as numbers, as metrics and as a table."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from videozoom.envs.tasks import Span, Status, Task
+from videozoom.experiments.progress import console
+from videozoom.experiments.statistics import wilson_interval
+from videozoom.rewards.overlap import iou
+from videozoom.rollout.group_metrics import is_hit
+from videozoom.rollout.types import Trajectory
+
+
+def results_row(policy: str, pairs: Sequence[tuple[Task, Trajectory]]) -> dict[str, Any]:
+    """Return what is reported of a policy; videos that could not be read are counted and left out of the rates.
+
+    Intervals are Wilson's, 95 %. A hit is any zoom of the episode that overlaps the evidence; hits and IoU are those of
+    tasks with evidence. A measure that nothing was left for is `None`.
+    """
+    readable = [(task, t) for task, t in pairs if t.status is not Status.ERROR_DECODE]
+    annotated = [(task, t) for task, t in readable if task.evidence]
+    num_correct = sum(t.answer == task.answer for task, t in readable)
+    num_hits = sum(is_hit(task, t) for task, t in annotated)
+    return {
+        "policy": policy,
+        "num_tasks": len(readable),
+        "num_errors": len(pairs) - len(readable),
+        "accuracy": _rate(num_correct, len(readable)),
+        "accuracy_ci95": _interval(num_correct, len(readable)),
+        "zoom_hit_rate": _rate(num_hits, len(annotated)),
+        "zoom_hit_ci95": _interval(num_hits, len(annotated)),
+        "num_steps_mean": _mean([len(t.steps) for _, t in readable]),
+        "span_s_mean": _mean([span.length_s for _, t in readable for span in t.spans_s]),
+        "iou_mean": _mean([_best_iou(span, task) for task, t in annotated for span in t.spans_s]),
+        "unparsed_rate": _rate(sum(t.answer is None for _, t in readable), len(readable)),
+    }
+
+
+def eval_metrics(row: Mapping[str, Any], dataset: str = "held_out") -> dict[str, float]:
+    """Return a results row as registered metrics, to be logged beside training."""
+    low, high = row["accuracy_ci95"] or (None, None)
+    values = {
+        "accuracy": row["accuracy"],
+        "accuracy_ci95_low": low,
+        "accuracy_ci95_high": high,
+        "num_tasks": float(row["num_tasks"]),
+        "num_steps/mean": row["num_steps_mean"],
+        "zoom_hit_rate": row["zoom_hit_rate"],
+    }
+    return {f"eval/{dataset}/{name}": value for name, value in values.items() if value is not None}
+
+
+def print_results(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print results rows as a table for people."""
+    from rich.table import Table
+
+    table = Table(title="Held-out tasks, 95 % intervals")
+    for column in ("policy", "accuracy", "zoom hit", "steps", "span s", "IoU", "no answer", "tasks", "CPU s"):
+        table.add_column(column, justify="left" if column == "policy" else "right")
+    for row in rows:
+        table.add_row(
+            row["policy"],
+            _with_interval(row.get("accuracy"), row.get("accuracy_ci95")),
+            _with_interval(row.get("zoom_hit_rate"), row.get("zoom_hit_ci95")),
+            *(_number(row.get(name), digits) for name, digits in _PLAIN_COLUMNS.items()),
+        )
+    console.print(table)
+
+
+_PLAIN_COLUMNS = {
+    "num_steps_mean": 2,
+    "span_s_mean": 1,
+    "iou_mean": 2,
+    "unparsed_rate": 3,
+    "num_tasks": 0,
+    "cpu_seconds_training": 0,
+}
+
+
+def _best_iou(span: Span, task: Task) -> float:
+    return max(iou(span, evidence) for evidence in task.evidence)
+
+
+def _rate(num_hits: int, num_all: int) -> float | None:
+    return num_hits / num_all if num_all else None
+
+
+def _interval(num_hits: int, num_all: int) -> list[float] | None:
+    return list(wilson_interval(num_hits, num_all)) if num_all else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _with_interval(value: float | None, interval: Sequence[float] | None) -> str:
+    if value is None or interval is None:
+        return "-"
+    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
