@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from videozoom.policies.base import Completion, Request
+from videozoom.policies.precise_attention import use_precise_attention
 from videozoom.policies.rendering import RenderedPrompt, Renderer
 from videozoom.policies.vision_attention import use_batched_windows
 from videozoom.policies.vision_features import VisionFeatures
@@ -190,5 +191,7 @@ def _load(path: Path, dtype: str, attention: str) -> tuple[nn.Module, Renderer]:
         raise CheckpointError(f"the checkpoint at {path} lacks {len(missing)} weights, the first is {missing[0]}")
     if attention == "sdpa":
         use_batched_windows(model.model.visual)
+    if dtype == "float32" and model.device.type == "cpu":
+        use_precise_attention(model.model.language_model)
     model.eval()
     return model, renderer
