@@ -46,7 +46,7 @@ class Status(StrEnum):
     NO_ANSWER = "no_answer"
     """`multi_step`: the last step brought no answer; masked from the loss."""
     MALFORMED = "malformed"
-    """`zoom_step`: the single step was not a valid zoom; scores 0."""
+    """The last step was no valid action, and that scores 0: always in `zoom_step`, in `multi_step` if so configured."""
     ERROR_DECODE = "error_decode"
     """The video could not be read; masked from the loss and counted."""
 

@@ -56,7 +56,7 @@ class VideoZoomEnv(gymnasium.Env[Observation, Any]):
     and `max_steps`; without a task, one is drawn.
 
     `multi_step` episodes end with an answer (`terminated`, status `answered`), or without one after `max_steps` steps
-    (`truncated`, `no_answer`). `zoom_step` episodes have one step (`terminated`, `zoomed` or `malformed`). A zoom at
+    (`truncated`, `no_answer`; see also `mask_unreadable`). `zoom_step` episodes have one step (`terminated`, `zoomed` or `malformed`). A zoom at
     the last step is not read: nobody would see it. If the video cannot be read the status is `error_decode`, `info`
     has the reason under `error`, and the episode is over; when that happens in `reset`, the observation has an empty
     fast view, `info` is already final, and the next step, whatever it is, returns `terminated`.
@@ -70,6 +70,9 @@ class VideoZoomEnv(gymnasium.Env[Observation, Any]):
         rubric: What an episode is worth; by default `Rubric.love_r1()`.
         max_steps: Steps of a `multi_step` episode.
         span_rules: Which zooms are valid.
+        mask_unreadable: What a last step that is no valid action makes of a `multi_step` episode: `no_answer`, which
+            training masks (the paper), or `malformed`, which scores 0 like a wrong answer (the released code's format
+            rule). Masked, writing nothing readable is a way out of being wrong, and long training finds it.
         render_mode: Only `None`; there are no render modes.
 
     Raises:
@@ -94,6 +97,7 @@ class VideoZoomEnv(gymnasium.Env[Observation, Any]):
         rubric: Rubric | None = None,
         max_steps: int = 3,
         span_rules: SpanRules | None = None,
+        mask_unreadable: bool = True,
         render_mode: str | None = None,
     ) -> None:
         if render_mode is not None:
@@ -105,6 +109,7 @@ class VideoZoomEnv(gymnasium.Env[Observation, Any]):
         self._rubric = rubric if rubric is not None else Rubric.love_r1()
         self._max_steps = _checked_max_steps(max_steps)
         self._span_rules = span_rules if span_rules is not None else SpanRules()
+        self._mask_unreadable = mask_unreadable
         self.render_mode = render_mode
         self.observation_space = observation_space()  # type: ignore[assignment]
         self.action_space = action_space(
@@ -169,7 +174,7 @@ class VideoZoomEnv(gymnasium.Env[Observation, Any]):
             episode.answer, episode.status = action.letter, Status.ANSWERED
         elif isinstance(action, Malformed):
             episode.num_malformed += 1
-            if episode.kind is EpisodeKind.ZOOM_STEP:
+            if episode.kind is EpisodeKind.ZOOM_STEP or (is_last_step and not self._mask_unreadable):
                 episode.status = Status.MALFORMED
         elif episode.kind is EpisodeKind.ZOOM_STEP:
             episode.spans_s, episode.status = (action.span_s,), Status.ZOOMED

@@ -132,7 +132,7 @@ def build_env_maker(
     # The task of an episode comes with `reset`: one stands for all here, so that making an environment costs nothing.
     longest = max(tasks, key=lambda task: (task.duration_s, len(task.options)), default=None)
     some = [longest] if longest is not None else []
-    return partial(VideoZoomEnv, some, frames, rubric, config.env.max_steps, rules)
+    return partial(VideoZoomEnv, some, frames, rubric, config.env.max_steps, rules, config.env.mask_unreadable)
 
 
 def evidence_length_s(tasks: tuple[Task, ...]) -> float:

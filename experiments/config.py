@@ -83,6 +83,9 @@ class Env(Section):
 
     max_steps: Annotated[int, Field(ge=1, le=MAX_STEPS_LIMIT)] = 3
     """Steps of an episode, the last one forced to answer."""
+    mask_unreadable: bool = True
+    """Whether a last step without a readable answer is masked from training (the paper) or scores 0 (the released
+    code's format rule); masked, writing nothing readable is a way out of being wrong."""
     span_rules: SpanRules = SpanRules()
 
 

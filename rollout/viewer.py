@@ -127,7 +127,7 @@ def _verdict(task: Task, trajectory: Trajectory) -> Html:
         is_good = False
         text = {
             Status.NO_ANSWER: "gives no answer",
-            Status.MALFORMED: "gives no valid span",
+            Status.MALFORMED: "ends in no valid action",
             Status.ERROR_DECODE: f"could not read the video{f' ({trajectory.error})' if trajectory.error else ''}",
         }.get(trajectory.status, str(trajectory.status))
     sign = "\N{CHECK MARK}" if is_good else "\N{MULTIPLICATION X}"

@@ -172,6 +172,23 @@ def test_no_answer_at_the_last_step_truncates(last: Any) -> None:
     assert len(observation["clips"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("last", "mask_unreadable", "status"),
+    [
+        (JUNK, True, Status.NO_ANSWER),
+        (JUNK, False, Status.MALFORMED),
+        # Zooming again at the last step is no answer either way.
+        (ZoomIn(Span(0.0, 4.0)), False, Status.NO_ANSWER),
+    ],
+)
+def test_an_unreadable_last_step_is_masked_or_scores_nothing(last: Any, mask_unreadable: bool, status: Status) -> None:
+    env = make_env(mask_unreadable=mask_unreadable, max_steps=2)
+    env.reset(seed=0)
+    env.step(JUNK)
+    _, reward, _, truncated, info = env.step(last)
+    assert (info["status"], reward, truncated) == (status, 0.0, status is Status.NO_ANSWER)
+
+
 def test_an_answer_at_the_last_step_is_an_answer() -> None:
     env = make_env(max_steps=1)
     env.reset()
