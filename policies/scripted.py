@@ -13,12 +13,14 @@ import numpy as np
 from videozoom.envs.actions import Answer, ZoomIn
 from videozoom.envs.observation import Observation
 from videozoom.envs.protocols.base import Protocol
-from videozoom.envs.span_rules import SpanRules
+from videozoom.envs.span_rules import OutOfBounds, SpanRules
 from videozoom.envs.tasks import Span, Task
 from videozoom.policies.base import Completion, Policy, Request
 
-SCRIPTED_SPAN_RULES = SpanRules(max_length_s=math.inf, max_fraction=1.0, repeat_iou=1.0)
-"""Rules that let every scripted zoom pass: `uniform` zooms into the whole video."""
+SCRIPTED_SPAN_RULES = SpanRules(
+    min_length_s=0.0, max_length_s=math.inf, max_fraction=1.0, repeat_iou=1.0, out_of_bounds=OutOfBounds.CLAMP
+)
+"""Rules that let every scripted zoom pass: `uniform` takes the whole video; whole seconds may end behind it."""
 
 
 class ZoomRule(StrEnum):
