@@ -87,20 +87,24 @@ class ColdStartData:
     def cot(
         self, rng: np.random.Generator, *, answer_share: float = 0.35, wrong_share: float = 0.25
     ) -> SupervisedSample:
-        """Return a sample of stage 2: answer with the right clip, else zoom with a wrong clip or none."""
+        """Return a sample of stage 2: answer with the right clip, else zoom with a wrong clip or none.
+
+        A question about several events is answered with the clips of all; they are zoomed into in order of time.
+        """
         task = self._draw(rng)
         events = events_of(task)
         wanted = [event for event in events if span_of(event) in task.evidence]
-        target = wanted[rng.integers(len(wanted))]
+        num_held = int(rng.integers(len(wanted)))
         draw = rng.random()
         if draw < answer_share:
-            observation = self._observe(task, (span_of(target),))
-            completion = self.protocol.write(Answer(task.answer), describe(target), observation)
+            observation = self._observe(task, [span_of(event) for event in wanted])
+            completion = self.protocol.write(Answer(task.answer), " ".join(map(describe, wanted)), observation)
             return SupervisedSample(self.protocol.prompt(observation), completion)
+        target, held = wanted[num_held], [span_of(event) for event in wanted[:num_held]]
         others = [event for event in events if event not in wanted]
         is_wrong = bool(others) and draw < answer_share + wrong_share
-        clips = (span_of(others[rng.integers(len(others))]),) if is_wrong else ()
-        observation = self._observe(task, clips)
+        wrong = [span_of(others[rng.integers(len(others))])] if is_wrong else []
+        observation = self._observe(task, [*held, *wrong])
         completion = self.protocol.write(ZoomIn(span_of(target)), locate(target), observation)
         return SupervisedSample(self.protocol.prompt(observation), completion)
 
