@@ -130,9 +130,8 @@ def build_env_maker(
     rules = span_rules or SpanRules(**config.env.span_rules.model_dump())
     rubric = Rubric.from_weights(config.reward.model_dump())
     # The task of an episode comes with `reset`: one stands for all here, so that making an environment costs nothing.
-    longest = max(tasks, key=lambda task: (task.duration_s, len(task.options)), default=None)
-    some = [longest] if longest is not None else []
-    return partial(VideoZoomEnv, some, frames, rubric, config.env.max_steps, rules, config.env.mask_unreadable)
+    longest = max(tasks, key=lambda task: (task.duration_s, len(task.options)))
+    return partial(VideoZoomEnv, [longest], frames, rubric, config.env.max_steps, rules, config.env.mask_unreadable)
 
 
 def evidence_length_s(tasks: tuple[Task, ...]) -> float:

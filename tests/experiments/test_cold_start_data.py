@@ -1,0 +1,173 @@
+"""Cold-start samples: they teach what the protocol reads, and nothing is told that must be seen."""
+
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+from generated_world import GeneratedWorld, text_of
+
+from videozoom.envs.actions import Action, Answer, ZoomIn
+from videozoom.envs.generated.narration import describe, events_of, locate, nothing_at, span_of
+from videozoom.envs.generated.signs import SIGNS
+from videozoom.envs.observation import Observation
+from videozoom.envs.protocols.love_r1 import LoveR1Protocol
+from videozoom.envs.tasks import Span, Task
+from videozoom.experiments.cold_start_data import ColdStartData
+from videozoom.policies.supervised import SupervisedSample
+
+NUM_SAMPLES = 60
+
+
+def drawn(world: GeneratedWorld, task: Task, objective: str) -> list[SupervisedSample]:
+    data = ColdStartData([task], world.frames, world.protocol)
+    return [getattr(data, objective)(np.random.default_rng(index)) for index in range(NUM_SAMPLES)]
+
+
+def zoomed(sample: SupervisedSample) -> tuple[Span, ...]:
+    """Return the spans of the slow clips in view."""
+    _, *clips = sample.prompt.clips()
+    return tuple(clip.span_s for clip in clips)
+
+
+def action_of(protocol: LoveR1Protocol, sample: SupervisedSample, task: Task) -> Action:
+    observation: Observation = {  # type: ignore[typeddict-item]
+        "options": task.options,
+        "step": 0,
+        "max_steps": 3,
+        "episode_kind": 0,
+    }
+    return protocol.parse(sample.completion, observation)
+
+
+def numbers(text: str) -> list[float]:
+    return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", text)]
+
+
+def sentences(text: str) -> list[str]:
+    return sorted(re.findall(r"\w[^.]*\.", text))
+
+
+def signs(text: str) -> Counter[str]:
+    return Counter(word for word in re.findall(r"\w+", text) if word in SIGNS)
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_reasoning_reads_back_as_the_right_action(generated: GeneratedWorld, index: int) -> None:
+    task = generated.tasks[index]
+    seen = Counter()
+    for sample in drawn(generated, task, "cot"):
+        action = action_of(generated.protocol, sample, task)
+        assert sample.prompt.assistant_prefix == ""
+        if zoomed(sample) == task.evidence:
+            assert action == Answer(task.answer)
+        else:
+            assert action == ZoomIn(task.evidence[0])
+            assert len(zoomed(sample)) <= 1
+        seen["answer" if isinstance(action, Answer) else f"zoom with {len(zoomed(sample))} clips"] += 1
+    assert set(seen) == {"answer", "zoom with 0 clips", "zoom with 1 clips"}
+
+
+def test_the_reasoning_is_what_the_clips_show(generated: GeneratedWorld) -> None:
+    [task, *_] = generated.tasks
+    truth = next(event for event in events_of(task) if span_of(event) in task.evidence)
+    for sample in drawn(generated, task, "cot"):
+        sentence = describe(truth) if zoomed(sample) == task.evidence else locate(truth)
+        assert sentence in sample.completion
+
+
+def test_two_events_are_zoomed_into_one_after_the_other(generated: GeneratedWorld) -> None:
+    for task in generated.pairs:
+        first, second = task.evidence
+        others = {span_of(event) for event in events_of(task)} - {first, second}
+        seen = set()
+        for sample in drawn(generated, task, "cot"):
+            held = tuple(span for span in zoomed(sample) if span not in others)
+            expected = {(): ZoomIn(first), (first,): ZoomIn(second), (first, second): Answer(task.answer)}
+            assert action_of(generated.protocol, sample, task) == expected[held]
+            seen.add(held)
+        assert len(seen) == 3
+
+
+def test_a_prompt_names_signs_only_as_options(generated: GeneratedWorld) -> None:
+    for task in generated.tasks:
+        for sample in drawn(generated, task, "cot"):
+            assert signs(text_of(sample.prompt)) == Counter(task.options)
+        for objective in ("grounding", "reading"):
+            for sample in drawn(generated, task, objective):
+                assert not signs(text_of(sample.prompt))
+
+
+def test_a_prompt_names_no_time_but_those_of_its_clips(generated: GeneratedWorld) -> None:
+    for task in generated.tasks:
+        for objective in ("cot", "grounding"):
+            for sample in drawn(generated, task, objective):
+                expected = [0.0, task.duration_s, *(time_s for span in zoomed(sample) for time_s in span)]
+                assert numbers(text_of(sample.prompt)) == expected
+
+
+def test_the_search_for_times_finds_them(generated: GeneratedWorld) -> None:
+    """Control: the evidence is told in completions, and with its clip in the prompt too."""
+    [task, *_] = generated.tasks
+    samples = drawn(generated, task, "cot")
+    [answer, *_] = [sample for sample in samples if zoomed(sample) == task.evidence]
+    [zoom, *_] = [sample for sample in samples if not zoomed(sample)]
+    assert numbers(text_of(answer.prompt))[2:] == list(task.evidence[0])
+    assert set(task.evidence[0]) <= set(numbers(zoom.completion))
+    assert signs(answer.completion) == Counter([task.options[task.answer_index]])
+    assert not signs(zoom.completion)
+
+
+def test_grounding_lists_every_scene_or_describes_the_clip(generated: GeneratedWorld) -> None:
+    for task in generated.tasks:
+        orders, events = set(), events_of(task)
+        for sample in drawn(generated, task, "grounding"):
+            if spans := zoomed(sample):
+                assert sample.completion == describe(next(event for event in events if (span_of(event),) == spans))
+            else:
+                orders.add(sample.completion)
+                assert sentences(sample.completion) == sorted(locate(event) for event in events)
+        # In random order: the listing must be read off the video, not learned as a sequence.
+        assert len(orders) > 5
+
+
+def test_stage_one_has_no_instruction(generated: GeneratedWorld) -> None:
+    instruction = generated.protocol.prompts.instruction
+    [task, *_] = generated.tasks
+    for objective in ("reading", "grounding"):
+        assert not any(instruction in text_of(sample.prompt) for sample in drawn(generated, task, objective))
+    assert all(instruction in text_of(sample.prompt) for sample in drawn(generated, task, "cot"))
+
+
+def test_excerpts_show_what_is_said_of_them(generated: GeneratedWorld) -> None:
+    for task in generated.tasks:
+        events, lengths = events_of(task), Counter()
+        for sample in drawn(generated, task, "reading"):
+            [clip] = sample.prompt.clips()
+            span = clip.span_s
+            assert all(span.start_s <= time_s < span.end_s for time_s in clip.times_s)
+            if " shows " in sample.completion:
+                assert sample.completion == describe(next(event for event in events if span_of(event) == span))
+                continue
+            inside = [e for e in events if span.start_s <= e["start_s"] and e["end_s"] <= span.end_s]
+            assert sentences(sample.completion) == (sorted(locate(event) for event in inside) or [nothing_at(span)])
+            lengths[len(clip.frames)] += 1
+        assert len(lengths) > 1
+
+
+def test_excerpts_of_other_lengths(generated: GeneratedWorld) -> None:
+    data = ColdStartData(generated.tasks, generated.frames, generated.protocol)
+    whole = 32.0
+    for num_pairs, length_s in ((3, 12.0), (8, whole), (99, whole)):
+        samples = [data.reading(np.random.default_rng(index), num_pairs=[num_pairs]) for index in range(20)]
+        spans = [clip.span_s for sample in samples if " at " in sample.completion for clip in sample.prompt.clips()]
+        assert {span.length_s for span in spans} == {length_s}
+        assert all(span.start_s >= 0.0 and span.end_s <= whole for span in spans)
+
+
+@pytest.mark.parametrize("objective", ["reading", "grounding", "cot"])
+def test_the_same_chance_gives_the_same_sample(generated: GeneratedWorld, objective: str) -> None:
+    [task, *_] = generated.tasks
+    first, again = (drawn(generated, task, objective) for _ in range(2))
+    assert first == again
+    assert len({sample.completion for sample in first}) > 1
