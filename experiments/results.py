@@ -52,12 +52,13 @@ def eval_metrics(row: Mapping[str, Any], dataset: str = "held_out") -> dict[str,
 
 
 def print_results(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print results rows as a table for people."""
+    """Print results rows as a table for people, narrow enough for 80 columns."""
     from rich.table import Table
 
-    table = Table(title="Held-out tasks, 95 % intervals")
-    for column in ("policy", "accuracy", "zoom hit", "steps", "span s", "IoU", "no answer", "tasks", "CPU s"):
-        table.add_column(column, justify="left" if column == "policy" else "right")
+    table = Table(title="Held-out tasks, 95 % intervals", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("policy", "right %", "zoom hit %", "steps", "span s", "IoU", "no answer", "tasks", "CPU s"):
+        is_text, is_whole = column == "policy", "%" in column or column == "policy"
+        table.add_column(column, justify="left" if is_text else "right", no_wrap=is_whole)
     for row in rows:
         table.add_row(
             row["policy"],
@@ -101,4 +102,5 @@ def _number(value: float | None, digits: int) -> str:
 def _with_interval(value: float | None, interval: Sequence[float] | None) -> str:
     if value is None or interval is None:
         return "-"
-    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+    low, high = (f"{100 * end:.0f}" for end in interval)
+    return f"{100 * value:.3g} ({low}-{high})"

@@ -93,10 +93,31 @@ def test_metrics_of_a_row_are_registered() -> None:
     assert nothing == {"eval/held_out/num_tasks": 0.0}
 
 
+def test_a_full_row_is_one_line_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "_width", 80)
+    row = results_row("decoupled_grpo", [pair("A", Span(4.0, 8.0)), *[pair("B", Span(4.0, 8.0))] * 319])
+    with console.capture() as capture:
+        print_results([row | {"cpu_seconds_training": 12345.6}])
+    [line] = [line for line in capture.get().splitlines() if "decoupled_grpo" in line]
+    assert line.split() == [
+        "decoupled_grpo",
+        "0.312",
+        "(0-2)",
+        "100",
+        "(99-100)",
+        "2.00",
+        "4.0",
+        "1.00",
+        "0.000",
+        "320",
+        "12346",
+    ]
+
+
 def test_the_table_shows_what_is_missing_as_a_dash() -> None:
     rows = [results_row("mine", [pair("A", Span(4.0, 8.0))]), results_row("none", [pair("B", evidence=())])]
     with console.capture() as capture:
         print_results(rows)
     first, second = (line for line in capture.get().splitlines() if "mine" in line or "none" in line)
-    assert "1.000" in first
+    assert "100 (21-100)" in first
     assert "-" in second.split()
