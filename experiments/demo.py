@@ -55,10 +55,10 @@ def run_demo(config: Config, *, overwrite: bool = False) -> dict[str, Any]:
         KeyboardInterrupt: Ctrl-C; checkpoints and traces of what was finished are in the run folder.
     """
     started_s = time.perf_counter()
-    console.print(f"videozoom demo, seed {config.seed}: everything goes to {config.run_dir}", markup=False)
     check_config(config)
     data = TrainingData.load(config)
     run = RunFolder.create(config.run_dir, dump_config(config), seed=config.seed, overwrite=overwrite)
+    console.print(f"videozoom demo, seed {config.seed}: everything goes to {config.run_dir}", markup=False)
     tracker = open_tracker(run, **config.tracking.model_dump(), name=config.name, config=config.model_dump(mode="json"))
     with tracker, TraceWriter(run.traces_file) as traces:
         rows = _Demo(config, run, data, tracker, traces).run()

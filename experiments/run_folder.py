@@ -44,16 +44,21 @@ class RunFolder:
         removed only with `overwrite`; what is no run folder is never touched.
 
         Raises:
-            UserError: `path` holds something else.
+            UserError: `path` holds something else, or cannot be written.
         """
         run = cls(path)
         if path.exists() and not path.is_dir():
             raise UserError(f"run_dir {path} is a file; choose another folder with run_dir=...")
-        if path.is_dir() and any(path.iterdir()):
-            run._make_way(config_text, overwrite=overwrite)
-        run.checkpoints.mkdir(parents=True, exist_ok=True)
-        write_atomically(run.environment_file, json.dumps(environment(seed), indent=2).encode() + b"\n")
-        write_atomically(run.config_file, config_text.encode())
+        try:
+            if path.is_dir() and any(path.iterdir()):
+                run._make_way(config_text, overwrite=overwrite)
+            run.checkpoints.mkdir(parents=True, exist_ok=True)
+            write_atomically(run.environment_file, json.dumps(environment(seed), indent=2).encode() + b"\n")
+            write_atomically(run.config_file, config_text.encode())
+        except OSError as error:
+            raise UserError(
+                f"run_dir {path} cannot be written ({error.strerror}); choose another folder with run_dir=..."
+            ) from error
         return run
 
     @classmethod
