@@ -168,6 +168,9 @@ def _load(path: Path, dtype: str, attention: str) -> tuple[nn.Module, Renderer]:
 
     config = check_checkpoint(path, attention=attention)
     logging.disable_progress_bar()
+    # What it reports of a damaged checkpoint is told in one sentence below.
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
     load: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained
     try:
         # The text model stays on torch's own attention, which picks flash kernels itself and takes the sampler's masks.
@@ -176,6 +179,7 @@ def _load(path: Path, dtype: str, attention: str) -> tuple[nn.Module, Renderer]:
             dtype=getattr(torch, dtype),
             attn_implementation={"": "sdpa", "text_config": "sdpa", "vision_config": attention},
             output_loading_info=True,
+            ignore_mismatched_sizes=True,
         )
         vision = config.vision_config
         renderer = Renderer(
@@ -186,9 +190,12 @@ def _load(path: Path, dtype: str, attention: str) -> tuple[nn.Module, Renderer]:
         )
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"cannot load the checkpoint at {path}: {error}") from error
+    finally:
+        logging.set_verbosity(verbosity)
     # transformers would go on with random weights in their place.
-    if missing := sorted(loaded["missing_keys"]):
-        raise CheckpointError(f"the checkpoint at {path} lacks {len(missing)} weights, the first is {missing[0]}")
+    for problem, names in (("lacks", loaded["missing_keys"]), ("has misshapen", loaded["mismatched_keys"])):
+        if names:
+            raise CheckpointError(f"the checkpoint at {path} {problem} weights: {len(names)}, like {min(names)}")
     if attention == "sdpa":
         use_batched_windows(model.model.visual)
     if dtype == "float32" and model.device.type == "cpu":

@@ -21,8 +21,8 @@ class Calls:
         self.error: BaseException | None = None
 
     def command(self, name: str) -> Any:
-        def run(config: Config, **options: Any) -> dict[str, float]:
-            self.made.append((name, config, options))
+        def run(config: Config, *values: Any, **options: Any) -> dict[str, float]:
+            self.made.append((name, config, options | ({"seeds": values[0]} if values else {})))
             if self.error:
                 raise self.error
             return {"accuracy": 0.5}
@@ -33,7 +33,8 @@ class Calls:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     calls = Calls()
-    for module, function in (("demo", "run_demo"), ("train", "run_train"), ("evaluate", "run_eval")):
+    commands = (("demo", "run_demo"), ("seeds", "run_seeds"), ("train", "run_train"), ("evaluate", "run_eval"))
+    for module, function in commands:
         name = f"videozoom.experiments.{module}"
         stub = ModuleType(name)
         setattr(stub, function, calls.command(module))
@@ -67,6 +68,20 @@ def test_a_run_is_resumed_with_its_own_configuration(calls: Calls, tmp_path: Pat
     ((_, config, options),) = calls.made
     assert (config.seed, config.grpo.num_iterations, config.run_dir) == (9, 5, tmp_path)
     assert options["resume"] == tmp_path
+
+
+def test_an_evaluation_goes_on_in_its_folder(calls: Calls, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(dump_config(load_config("smoke", ["seed=9"])), encoding="utf-8")
+    assert main(["eval", "--resume", str(tmp_path)]) == 0
+    assert main(["eval", "smoke", "--overwrite"]) == 0
+    (_, resumed, how), (_, _, other_how) = calls.made
+    assert (resumed.seed, resumed.run_dir) == (9, tmp_path)
+    assert (how, other_how) == ({"resume": True, "overwrite": False}, {"resume": False, "overwrite": True})
+
+
+def test_the_demo_runs_several_seeds(calls: Calls) -> None:
+    assert main(["demo", "grpo.lr=1e-4", "--seeds", "3", "5", "--overwrite"]) == 0
+    assert calls.made == [("seeds", load_config("demo", ["grpo.lr=1e-4"]), {"overwrite": True, "seeds": [3, 5]})]
 
 
 def test_json_is_all_that_eval_prints_on_stdout(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:

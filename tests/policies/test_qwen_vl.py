@@ -1,5 +1,8 @@
 """Checkpoints, rendering, and the agreement of sampler and learner."""
 
+import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 from policy_prompts import prompt_on, random_clip
+from safetensors.torch import load_file, save_file
+from transformers.utils import import_utils
 
 from videozoom.envs.tasks import Span
 from videozoom.policies.base import FinishReason, Request
 from videozoom.policies.logprobs import completion_logprobs
-from videozoom.policies.qwen_vl import CheckpointError, QwenVLPolicy
+from videozoom.policies.qwen_vl import CheckpointError, QwenVLPolicy, check_checkpoint
 from videozoom.policies.rendering import RenderedPrompt
 from videozoom.policies.tokenizer import VIDEO_PAD
 
@@ -203,6 +208,59 @@ def test_an_unusable_checkpoint_is_named(tmp_path: Path, content: str | None) ->
         (folder / "config.json").write_text(content)
     with pytest.raises(CheckpointError, match="model"):
         QwenVLPolicy.from_checkpoint(folder)
+
+
+def without_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def cut_short(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def without_a_weight(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights[min(weights)]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def of_other_sizes(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["intermediate_size"] *= 2
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def without_tokenizer(folder: Path) -> None:
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (without_weights, "cannot load the checkpoint"),
+        (cut_short, "cannot load the checkpoint"),
+        (without_a_weight, r"lacks weights: \d, like "),
+        (of_other_sizes, r"has misshapen weights: \d+, like .*mlp"),
+        (without_tokenizer, "a Qwen2.5-VL tokenizer is needed"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused_not_repaired(
+    damage: Callable[[Path], None], sentence: str, tiny_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_folder, tmp_path / "model")
+    QwenVLPolicy.from_checkpoint(folder)
+    damage(folder)
+    with pytest.raises(CheckpointError, match=sentence):
+        QwenVLPolicy.from_checkpoint(folder)
+
+
+def test_attention_that_is_not_installed_is_refused(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_utils, "is_flash_attn_2_available", lambda: False)
+    assert check_checkpoint(tiny_folder).model_type == "qwen2_5_vl"
+    with pytest.raises(CheckpointError, match=r"policy\.attention is 'flash_attention_2', which needs flash-attn"):
+        check_checkpoint(tiny_folder, attention="flash_attention_2")
 
 
 def test_features_and_placeholders_must_match(policy) -> None:
