@@ -56,10 +56,11 @@ class VideoZoomEnv(gymnasium.Env[Observation, Any]):
     and `max_steps`; without a task, one is drawn.
 
     `multi_step` episodes end with an answer (`terminated`, status `answered`), or without one after `max_steps` steps
-    (`truncated`, `no_answer`; see also `mask_unreadable`). `zoom_step` episodes have one step (`terminated`, `zoomed` or `malformed`). A zoom at
-    the last step is not read: nobody would see it. If the video cannot be read the status is `error_decode`, `info`
-    has the reason under `error`, and the episode is over; when that happens in `reset`, the observation has an empty
-    fast view, `info` is already final, and the next step, whatever it is, returns `terminated`.
+    (`truncated`, `no_answer`; see also `mask_unreadable`). `zoom_step` episodes have one step (`terminated`, `zoomed`
+    or `malformed`). A zoom at the last step is not read: nobody would see it. If the video cannot be read the status is
+    `error_decode`, `info` has the reason under `error`, and the episode is over; when that happens in `reset`, the
+    observation has an empty fast view, `info` is already final, and the next step, whatever it is, returns
+    `terminated`.
 
     `info` has `task_id`, `status` and `step`; after a step also `action`, the action as it was taken (an invalid
     zoom is `Malformed` there); at the end `facts` and `reward_breakdown`. The reward is 0 until the end.

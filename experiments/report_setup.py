@@ -7,22 +7,25 @@ from typing import Any
 from videozoom.experiments.report_run import RunData
 from videozoom.rollout.markup import Html, element
 
+_COMMANDS = ("demo", "train", "eval")
+"""Commands that make a run folder."""
+
 
 def setup_section(run: RunData) -> Html:
     """Return what the results may depend on, and how to make the run again."""
     facts = element("dl", [_fact(name, value) for name, value in _facts(run.environment)], class_="facts")
     parts: list[Html] = [facts] if run.environment else []
     if run.config_text:
-        parts.append(
-            element("p", "The same run again, from this folder's settings: ", element("code", _again(run.name)))
-        )
+        parts.append(element("p", "The same run again, from this folder's settings: ", element("code", _again(run))))
         summary = element("summary", "All settings (config.yaml)")
         parts.append(element("details", summary, element("pre", run.config_text)))
     return element("section", element("h2", "How it was made"), parts, class_="setup")
 
 
-def _again(name: str) -> str:
-    return f"videozoom train runs/{name}/config.yaml run_dir=runs/{name}-again"
+def _again(run: RunData) -> str:
+    given = (run.environment.get("command") or [])[1:2]
+    command = given[0] if given and given[0] in _COMMANDS else "train"
+    return f"videozoom {command} runs/{run.name}/config.yaml run_dir=runs/{run.name}-again"
 
 
 def _fact(name: str, value: str) -> Html:

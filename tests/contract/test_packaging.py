@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from source_tree import PACKAGES, ROOT
 
 from videozoom.envs.generated.recipe import VideoRecipe
@@ -21,6 +22,7 @@ from videozoom.experiments.config_files import BUILT_IN, load_config
 from videozoom.policies.tiny import TinySize
 from videozoom.rewards.rubric import REWARDS
 
+DATA_SUFFIXES = (".css", ".html", ".js", ".json", ".txt", ".yaml")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
 
@@ -50,6 +52,16 @@ def test_every_dependency_is_pinned_in_the_constraints() -> None:
     assert "torch==2.13.0" in lines
 
 
+def test_every_pin_is_inside_the_range_it_pins() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.lower().replace("_", "-").split("==") for line in lines if not line.startswith("#"))
+    extras = PROJECT["project"]["optional-dependencies"]
+    for text in (*PROJECT["project"]["dependencies"], *extras["dev"], *PROJECT["build-system"]["requires"]):
+        requirement = Requirement(text)
+        pin = pins[requirement.name.lower().replace("_", "-")]
+        assert requirement.specifier.contains(pin), f"{requirement} does not admit {pin}"
+
+
 def test_wheel_holds_only_the_namespace(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -64,7 +76,8 @@ def test_wheel_holds_only_the_namespace(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"videozoom"}
     shipped = {name.removeprefix("videozoom/") for name in names}
-    data = [file for package in PACKAGES for file in (ROOT / package).rglob("*") if file.suffix in (".yaml", ".txt")]
+    data = {file for package in PACKAGES for file in (ROOT / package).rglob("*") if file.suffix in DATA_SUFFIXES}
+    assert {file.suffix for file in data} >= {".yaml", ".txt", ".css", ".js"}
     assert {file.relative_to(ROOT).as_posix() for file in data} <= shipped
 
 

@@ -241,6 +241,9 @@ def test_a_gain_within_chance_and_a_loss_are_called_by_name() -> None:
     assert summary(rows, accuracy_gain(before, after))[1].endswith(": more than chance.")
     assert summary(rows, accuracy_gain(after, before))[1].endswith(": reinforcement learning did harm.")
     assert summary(rows, accuracy_gain(before, before))[1].endswith(": that may be chance.")
+    # A video that could not be read says nothing about either.
+    unread = [row | {"status": "error_decode", "answer": None} for row in before]
+    assert accuracy_gain(before, unread) is None
     close = rows | {"decoupled_grpo": rows["cold_start"]}
     assert summary(close, None)[1] == "The 95 % intervals of both accuracies overlap: the difference may be chance."
     assert len(summary(rows, None)) == 1
