@@ -4,6 +4,7 @@ What the user got wrong ends here, in one sentence, before anything is written i
 """
 
 import math
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -44,7 +45,7 @@ def check_config(config: Config) -> None:
         check_checkpoint(config.policy.checkpoint, attention=config.policy.attention)
 
 
-def build_tasks(source: DataSource, videos: Path, *, name: str = "videos", num_workers: int = 1) -> tuple[Task, ...]:
+def build_tasks(source: DataSource, videos: Path, *, name: str = "videos") -> tuple[Task, ...]:
     """Return the tasks of a source; generated videos are rendered into `videos` once and found there again.
 
     Raises:
@@ -65,7 +66,7 @@ def build_tasks(source: DataSource, videos: Path, *, name: str = "videos", num_w
             done = num_done
 
         try:
-            return load_tasks(generate(recipe, folder, num_workers=num_workers, progress=show))
+            return load_tasks(generate(recipe, folder, num_workers=_num_workers(recipe.num_videos), progress=show))
         except OSError as error:
             raise UserError(
                 f"Cannot write generated videos into {folder} ({error.strerror}); choose another folder with "
@@ -86,6 +87,12 @@ def _read_tasks(path: Path) -> tuple[Task, ...]:
         else:
             return tasks
     raise UserError(f"{path}: not one of its videos can be read; that of its first row: {first}")
+
+
+def _num_workers(num_videos: int) -> int:
+    """Return how many processes render: one per CPU, or none but this one where starting them would take longer."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cpus if num_videos > 100 else 1
 
 
 def build_frames(config: Config) -> VideoStore:

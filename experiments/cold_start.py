@@ -39,6 +39,8 @@ class SupervisedStage:
     num_steps: int
     excerpt_pairs: tuple[int, ...] = (1, 1, 2, 2, 4)
     """Lengths of the excerpts of `reading`, in frame pairs."""
+    first_scene_bias: float = 0.0
+    """Share of first zooms in `cot` that go to the first scene: a planted mistake."""
     batch_size: int = 32
     optimizer: OptimizerName = OptimizerName.MUON
     lr: float = 2e-3
@@ -123,7 +125,7 @@ class ColdStart:
             case Objective.GROUNDING:
                 return data.grounding(rng)
             case Objective.COT:
-                return data.cot(rng)
+                return data.cot(rng, first_scene_bias=stage.first_scene_bias)
 
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -85,11 +85,23 @@ class ColdStartData:
         return SupervisedSample(self.plain_protocol.prompt(observation), " ".join(sentences))
 
     def cot(
-        self, rng: np.random.Generator, *, answer_share: float = 0.35, wrong_share: float = 0.25
+        self,
+        rng: np.random.Generator,
+        *,
+        answer_share: float = 0.35,
+        wrong_share: float = 0.25,
+        first_scene_bias: float = 0.0,
     ) -> SupervisedSample:
         """Return a sample of stage 2: answer with the right clip, else zoom with a wrong clip or none.
 
         A question about several events is answered with the clips of all; they are zoomed into in order of time.
+
+        Args:
+            rng: where chance comes from.
+            answer_share: share of answers.
+            wrong_share: share of zooms after a wrong clip.
+            first_scene_bias: a planted annotator's mistake: this share of the first zooms goes to the first scene of
+                the video instead of the one asked for.
         """
         task = self._draw(rng)
         events = events_of(task)
@@ -104,6 +116,8 @@ class ColdStartData:
         others = [event for event in events if event not in wanted]
         is_wrong = bool(others) and draw < answer_share + wrong_share
         wrong = [span_of(others[rng.integers(len(others))])] if is_wrong else []
+        if not held and not wrong and rng.random() < first_scene_bias:
+            target = events[0]
         observation = self._observe(task, [*held, *wrong])
         completion = self.protocol.write(ZoomIn(span_of(target)), locate(target), observation)
         return SupervisedSample(self.protocol.prompt(observation), completion)

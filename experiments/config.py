@@ -182,6 +182,9 @@ class Stage(Section):
     `grounding`: the same for whole videos; `cot`: reason, then zoom or answer."""
     excerpt_pairs: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 1, 2, 2, 4)
     """Lengths of the excerpts of `reading` in frame pairs, drawn from evenly."""
+    first_scene_bias: Fraction = 0.0
+    """Share of first zooms in `cot` that go to the video's first scene instead of the one asked for: a planted
+    annotator's mistake for reinforcement learning to mend."""
     sources: Annotated[dict[str, Positive], Field(min_length=1)]
     """Names in `data.cold_start`, each with its share of the samples."""
     num_steps: Count
