@@ -15,7 +15,8 @@ from videozoom.rollout.trace_rows import trace_row
 from videozoom.rollout.traces import TraceWriter
 
 if TYPE_CHECKING:
-    from videozoom.experiments.grpo_algorithm import DecoupledGRPO, IterationRecord
+    from videozoom.experiments.grpo_algorithm import DecoupledGRPO
+    from videozoom.experiments.grpo_records import IterationRecord
     from videozoom.policies.qwen_vl import QwenVLPolicy
 
 Log = Callable[[Mapping[str, float], int], None]
@@ -143,6 +144,14 @@ def _write_traces(traces: TraceWriter, record: "IterationRecord", name: str) -> 
     rows = []
     for group, advantages_G in zip(record.groups, record.advantages, strict=True):
         for trajectory, advantage in zip(group.trajectories, advantages_G.tolist(), strict=True):
-            whose = {"phase": "train", "policy": name, "iteration": record.iteration}
-            rows.append(trace_row(group.task, trajectory, **whose, advantage=advantage))
+            rows.append(
+                trace_row(
+                    group.task,
+                    trajectory,
+                    phase="train",
+                    policy=name,
+                    iteration=record.iteration,
+                    advantage=advantage,
+                )
+            )
     traces.write(rows)

@@ -11,6 +11,7 @@ from generated_world import smoke_config
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
 from videozoom.envs.tasks import Span, Task
+from videozoom.experiments.build import build_tasks
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import load_config
 from videozoom.experiments.demo import ROW_ORDER, run_demo, video_words
@@ -143,11 +144,15 @@ def test_the_report_needs_no_other_file(run_dir: Path) -> None:
     assert not [word for word in ('src="http', "src='http", "<link", "@import") if word in page]
 
 
-def test_notes_say_what_the_videos_are_like(run_dir: Path) -> None:
+def test_notes_say_what_the_videos_are_like(run_dir: Path, config: Config) -> None:
     notes = json.loads((run_dir / "results.json").read_text())["notes"]
     assert notes[0] == "3 held-out questions; evidence lasts 4 s, and guessing is right in 25 %."
-    assert "The cold start learned from short: 3 questions on videos of 32 s with 2 to 3 scenes" in " ".join(notes)
+    tasks = build_tasks(config.data.cold_start["short"], config.data.videos)
+    assert f"The cold start learned from short: {video_words(tasks)}." in notes
     assert notes[-1] == "A remark of mine."
+
+
+def test_videos_in_words() -> None:
     plain = [Task(name, Path("v.mp4"), length_s, "?", ("a", "b"), "A") for name, length_s in (("a", 8.0), ("b", 9.5))]
     assert video_words(plain) == "2 questions on videos of 8 to 9.5 s"
     event = {"start_s": 0.0, "end_s": 4.0, "cue": "red", "sign": "bars", "is_decoy": False}
