@@ -162,6 +162,12 @@ def _notes(config: Config, data: TrainingData) -> list[str]:
         f"right in {100 * chance:.0f} %.",
         "The rules (never, uniform, random, oracle) choose the clip; the trained model answers from it.",
         *(f"The cold start learned from {name}: {video_words(tasks)}." for name, tasks in data.cold_start.items()),
+        *(
+            f"A mistake was planted for reinforcement learning to mend: in stage {stage.name} of the cold start, "
+            f"{100 * stage.first_scene_bias:.0f} % of the first zooms go to the video's first scene, whatever is asked."
+            for stage in config.cold_start.stages
+            if stage.first_scene_bias
+        ),
         f"Reinforcement learning: {video_words(data.train)}. Held out: {video_words(data.eval)}.",
         "CPU seconds of reinforcement learning come on top of those of the cold start it continues.",
     ]

@@ -76,6 +76,19 @@ def test_the_reasoning_is_what_the_clips_show(generated: GeneratedWorld) -> None
         assert sentence in sample.completion
 
 
+@pytest.mark.parametrize("bias", [0.0, 1.0])
+def test_a_planted_bias_moves_first_zooms_only(generated: GeneratedWorld, bias: float) -> None:
+    task = next(it for it in generated.tasks if span_of(events_of(it)[0]) not in it.evidence)
+    data = ColdStartData([task], generated.frames, generated.protocol)
+    samples = [data.cot(np.random.default_rng(index), first_scene_bias=bias) for index in range(NUM_SAMPLES)]
+    for sample in samples:
+        action = action_of(generated.protocol, sample, task)
+        if not zoomed(sample):
+            assert action == ZoomIn(span_of(events_of(task)[0]) if bias else task.evidence[0])
+        else:
+            assert action in (ZoomIn(task.evidence[0]), Answer(task.answer))
+
+
 def test_two_events_are_zoomed_into_one_after_the_other(generated: GeneratedWorld) -> None:
     for task in generated.pairs:
         first, second = task.evidence

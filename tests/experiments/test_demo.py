@@ -26,6 +26,7 @@ DEMO = (
     "seed=1",
     "cold_start.stages=[{name: cot, objectives: {cot: 1}, sources: {short: 1}, num_steps: 60, batch_size: 8}]",
     "cold_start.stages.0.lr=2e-2",
+    "cold_start.stages.0.first_scene_bias=0.25",
     "rollout.group_size=4",
     "rollout.tasks_per_iteration=4",
     "rollout.max_new_tokens=32",
@@ -149,6 +150,8 @@ def test_notes_say_what_the_videos_are_like(run_dir: Path, config: Config) -> No
     assert notes[0] == "3 held-out questions; evidence lasts 4 s, and guessing is right in 25 %."
     tasks = build_tasks(config.data.cold_start["short"], config.data.videos)
     assert f"The cold start learned from short: {video_words(tasks)}." in notes
+    [planted] = [note for note in notes if "planted" in note]
+    assert "in stage cot of the cold start, 25 % of the first zooms go to the video's first scene" in planted
     assert notes[-1] == "A remark of mine."
 
 
