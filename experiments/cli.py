@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = _add_command(commands, "demo", "render videos, train a tiny model from nothing, write a report")
     demo.set_defaults(default_config="demo")
-    demo.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="run once per seed and summarise")
+    demo.add_argument("--seeds", type=_seeds, metavar="N,N,...", help="run once per seed and summarise")
     train = _add_command(commands, "train", "cold start and reinforcement learning, as the configuration says")
     train.add_argument("--resume", type=Path, metavar="RUN_DIR", help="continue this run from its last checkpoint")
     evaluate = _add_command(commands, "eval", "measure a policy on the held-out tasks, with confidence intervals")
@@ -134,6 +134,14 @@ def _parser() -> argparse.ArgumentParser:
     for command in (demo, train, evaluate):
         command.add_argument("--overwrite", action="store_true", help="replace another run in the same folder")
     return parser
+
+
+def _seeds(text: str) -> list[int]:
+    """Return the seeds of a list like `11,12,13`."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds like 11,12,13") from None
 
 
 def _add_command(commands: Any, name: str, does: str) -> argparse.ArgumentParser:

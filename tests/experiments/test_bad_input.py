@@ -11,9 +11,10 @@ from generated_world import TINY, GeneratedWorld
 from videozoom.envs.generated.generate import generate
 from videozoom.envs.generated.recipe import VideoRecipe
 from videozoom.envs.task_files import save_tasks
-from videozoom.envs.tasks import Task
+from videozoom.envs.tasks import Span, Task
 from videozoom.experiments.cli import main
 from videozoom.experiments.progress import console
+from videozoom.rollout.traces import read_traces
 
 COMMANDS = ("demo", "train", "eval")
 Row = dict[str, Any]
@@ -172,8 +173,8 @@ def test_an_evaluation_of_a_model_that_is_not_named(shell: Shell) -> None:
 
 
 def test_seeds_of_the_demo(shell: Shell) -> None:
-    assert shell.mistake("demo", "--seeds", "0", "-1").startswith("--seeds must be different numbers of at least 0")
-    assert shell.mistake("demo", "--seeds", "1", "1").startswith("--seeds must be different numbers of at least 0")
+    assert shell.mistake("demo", "--seeds", "0,-1").startswith("--seeds must be different numbers of at least 0")
+    assert shell.mistake("demo", "--seeds", "1,1").startswith("--seeds must be different numbers of at least 0")
 
 
 def test_what_is_right_runs(generated: GeneratedWorld, shell: Shell, tmp_path: Path) -> None:
@@ -185,3 +186,23 @@ def test_what_is_right_runs(generated: GeneratedWorld, shell: Shell, tmp_path: P
     assert main(["eval", "smoke", "--quiet", "--json", *eval_from(tmp_path / "tasks.jsonl"), *arguments]) == 0
     [row] = json.loads(shell.capsys.readouterr().out)["rows"]
     assert (row["num_tasks"], row["num_errors"], row["accuracy"]) == (3, 1, 1.0)
+
+
+def test_a_video_that_cannot_be_read_costs_its_own_group_and_is_counted(
+    generated: GeneratedWorld, shell: Shell, tmp_path: Path
+) -> None:
+    (tmp_path / "noise.mp4").write_bytes(b"noise" * 99)
+    noise = Task("noise", tmp_path / "noise.mp4", 16.0, "Which sign?", ("bars", "lines"), "A", (Span(4.0, 8.0),))
+    save_tasks([noise, *generated.tasks], tmp_path / "tasks.jsonl")
+    sources = ["data.train.generated=null", f"data.train.tasks={tmp_path / 'tasks.jsonl'}", "cold_start.stages=[]"]
+    defaults = [override for override in TINY if not override.startswith("data.train")]
+    # In two iterations with two groups of each kind, each of the four tasks has its turn twice.
+    sizes = ["rollout.tasks_per_iteration=4", "grpo.num_iterations=2", "grpo.kl_coef=0.1", "grpo.eval_every=0"]
+    places = [f"data.videos={shell.videos}", f"run_dir={shell.run_dir}"]
+    assert main(["train", "smoke", "--quiet", *defaults, *sources, *sizes, *places]) == 0
+    rows = [json.loads(line) for line in (shell.run_dir / "metrics.jsonl").read_text().splitlines()]
+    assert [row["progress/iteration"] for row in rows] == [1, 2]
+    assert sum(row["video/decode_error/rate"] for row in rows) == 2 * 0.25
+    traces = [row for row in read_traces(shell.run_dir / "traces.jsonl") if row["phase"] == "train"]
+    assert {row["status"] == "error_decode" for row in traces if row["task_id"] == "noise"} == {True}
+    assert {row["status"] == "error_decode" for row in traces if row["task_id"] != "noise"} == {False}

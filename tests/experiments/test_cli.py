@@ -80,7 +80,7 @@ def test_an_evaluation_goes_on_in_its_folder(calls: Calls, tmp_path: Path) -> No
 
 
 def test_the_demo_runs_several_seeds(calls: Calls) -> None:
-    assert main(["demo", "grpo.lr=1e-4", "--seeds", "3", "5", "--overwrite"]) == 0
+    assert main(["demo", "grpo.lr=1e-4", "--seeds", "3,5", "--overwrite"]) == 0
     assert calls.made == [("seeds", load_config("demo", ["grpo.lr=1e-4"]), {"overwrite": True, "seeds": [3, 5]})]
 
 
