@@ -1,5 +1,6 @@
 """`videozoom train`: cold start and reinforcement learning as a config says, in a run folder."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,9 @@ def run_cold_start(config: Config, run: RunFolder, data: TrainingData, tracker: 
     """Return the checkpoint that reinforcement learning starts from, after the supervised stages if there are any.
 
     A cold start that the run folder already holds is not repeated.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the model as it was then is in the checkpoint `cold_start_unfinished`.
     """
     stages = config.cold_start.stages
     if not stages and config.policy.checkpoint is not None:
@@ -85,13 +89,20 @@ def run_cold_start(config: Config, run: RunFolder, data: TrainingData, tracker: 
         weight_decay=config.cold_start.weight_decay,
         max_grad_norm=config.cold_start.grad_clip_norm,
     )
-    cold_start.run(
-        policy,
-        supervised_stages(config),
-        lambda stage, step, metrics: tracker.log(metrics, step, stage),
-    )
+    unfinished = folder.with_name(f"{START}_unfinished")
+    try:
+        cold_start.run(
+            policy,
+            supervised_stages(config),
+            lambda stage, step, metrics: tracker.log(metrics, step, stage),
+        )
+    except KeyboardInterrupt:
+        with atomic_folder(unfinished) as temporary:
+            policy.save(temporary)
+        raise
     with atomic_folder(folder) as temporary:
         policy.save(temporary)
+    shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 

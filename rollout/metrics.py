@@ -126,7 +126,7 @@ _ROWS = (
     _Row("optim/grad_norm", "1", _NONE, "Gradient norm before clipping."),
     _Row("optim/grad_norm_clipped rate", "1", _NONE, "Whether the gradient was clipped."),
     _Row("optim/nonfinite sum", "1", _DOWN, "Updates left out because the gradient was not finite."),
-    _Row("video/decode_error rate", "1", _DOWN, "Episodes whose video could not be read."),
+    _Row("video/decode_error rate", "1", _DOWN, "Episodes, or supervised samples, whose video could not be read."),
     _Row("perf/episodes_per_s", "1/s", _UP, "Episodes sampled per second of wall time in the rollout."),
     _Row("perf/generated_tokens_per_s", "1/s", _UP, "Tokens sampled per second of wall time in the rollout."),
     _Row("perf/trained_tokens_per_s", "1/s", _UP, "Tokens trained per second of wall time in the update."),

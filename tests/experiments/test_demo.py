@@ -184,14 +184,26 @@ def test_another_seed_gives_other_numbers(run_dir: Path, tmp_path: Path) -> None
     assert not any(mine == other for mine, other in zip(ours, others, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("pressed_at", "checkpoint", "num_episodes"),
+    [
+        (("cot", 4), "cold_start_unfinished", 0),
+        (("decoupled_grpo", 1), "decoupled_grpo/iteration_000001", 4 * 4),
+    ],
+)
 def test_ctrl_c_leaves_a_checkpoint_and_whole_traces(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pressed_at: tuple[str, int],
+    checkpoint: str,
+    num_episodes: int,
+    config: Config,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     log = JsonlTracker.log
 
     def log_and_press(tracker: JsonlTracker, metrics: dict[str, float], iteration: int, phase: str) -> None:
         log(tracker, metrics, iteration, phase)
-        if (phase, iteration) == ("decoupled_grpo", 1):
+        if (phase, iteration) == pressed_at:
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(JsonlTracker, "log", log_and_press)
@@ -199,10 +211,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_whole_traces(
     overrides = [*DEMO, *few, "demo.multi_step=false"]
     with pytest.raises(KeyboardInterrupt):
         run_demo(smoke_config(config.data.videos, tmp_path / "run", *overrides))
-    monkeypatch.undo()
-    Qwen2_5_VLForConditionalGeneration.from_pretrained(
-        tmp_path / "run" / "checkpoints" / "decoupled_grpo" / "iteration_000001"
-    )
+    Qwen2_5_VLForConditionalGeneration.from_pretrained(tmp_path / "run" / "checkpoints" / checkpoint)
     traces = list(read_traces(tmp_path / "run" / "traces.jsonl"))
-    assert sum(row["phase"] == "train" for row in traces) == 4 * 4
+    assert sum(row["phase"] == "train" for row in traces) == num_episodes
     assert not (tmp_path / "run" / "results.json").exists()

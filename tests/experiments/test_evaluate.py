@@ -206,3 +206,7 @@ def test_a_model_acts_on_its_own_and_answers_for_the_rules(videos: Path, tmp_pat
     untrained_knows = [row["answer"] == row["task"]["answer"] for row in traces if row["policy"] == "oracle"]
     assert rows["oracle"]["accuracy"] == sum(untrained_knows) / 3
     assert Span(*traces[-1]["spans_s"][0]) == Span(*traces[-1]["task"]["evidence"][0])
+    # A checkpoint answers for the rules even where it is not measured itself.
+    run_eval(smoke_config(videos, tmp_path / "oracle", overrides[0], "eval.policies=[oracle]"))
+    steps = [row["steps"] for row in read_traces(tmp_path / "oracle" / "traces.jsonl")]
+    assert [[step["num_completion_tokens"] for step in episode] for episode in steps] == tokens["oracle"]
