@@ -16,9 +16,12 @@ PRECISE = "videozoom_precise"
 def precise_attention(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
-    """Return transformers' scaled-dot-product attention, computed in float64 and rounded once."""
+    """Return transformers' scaled-dot-product attention, on CPUs computed in float64 and rounded once."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+    if query.device.type != "cpu":
+        # The model was moved to a GPU after it was loaded.
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     output, _ = sdpa_attention_forward(module, query.double(), key.double(), value.double(), attention_mask, **options)
     return output.to(query.dtype), None
 
