@@ -25,7 +25,7 @@ from videozoom.experiments.evaluate import Evaluator, model_contestant, scripted
 from videozoom.experiments.grpo_training import Schedule, Trained, train_grpo
 from videozoom.experiments.progress import console
 from videozoom.experiments.report import write_report
-from videozoom.experiments.results import eval_metrics, print_results
+from videozoom.experiments.result_rows import eval_metrics, print_results
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.experiments.tracking import Trackers, open_tracker
 from videozoom.experiments.train import START, run_cold_start

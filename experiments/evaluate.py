@@ -21,7 +21,7 @@ from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import dump_config, load_config
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.progress import progress
-from videozoom.experiments.results import print_results, results_row
+from videozoom.experiments.result_rows import print_results, results_row
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.policies.base import Policy
 from videozoom.policies.scripted import SCRIPTED_SPAN_RULES, ScriptedPolicy, ZoomRule

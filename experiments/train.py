@@ -20,7 +20,7 @@ from videozoom.experiments.config_files import dump_config
 from videozoom.experiments.evaluate import Evaluator, finished_episodes, model_contestant
 from videozoom.experiments.grpo_training import Schedule, train_grpo
 from videozoom.experiments.report import write_report
-from videozoom.experiments.results import eval_metrics, print_results
+from videozoom.experiments.result_rows import eval_metrics, print_results
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.experiments.tiny_corpus import tiny_corpus
 from videozoom.experiments.tracking import STEP, Trackers, open_tracker

@@ -8,7 +8,7 @@ from videozoom.envs.actions import Answer, Malformed, ZoomIn
 from videozoom.envs.messages import Prompt
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.experiments.progress import console
-from videozoom.experiments.results import eval_metrics, print_results, results_row
+from videozoom.experiments.result_rows import eval_metrics, print_results, results_row
 from videozoom.policies.base import Completion
 from videozoom.rewards.facts import RewardBreakdown
 from videozoom.rollout.metrics import check_names
