@@ -27,8 +27,8 @@ from videozoom.envs.generated.narration import (
 )
 from videozoom.envs.observation import EPISODE_KINDS, FrameSource, Observation, VideoClip
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
+from videozoom.envs.sampling import FRAMES_PER_PATCH
 from videozoom.envs.tasks import EpisodeKind, Span, Task
-from videozoom.policies.patches import FRAMES_PER_PATCH
 from videozoom.policies.supervised import SupervisedSample
 
 _AROUND_EVENT = 0.85

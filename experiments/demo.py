@@ -18,17 +18,17 @@ from videozoom.experiments.build import (
     evidence_length_s,
     model_source,
 )
-from videozoom.experiments.build_training import TrainingData, grpo_name, grpo_settings, grpo_world
+from videozoom.experiments.build_training import TrainingData, grpo_name
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import dump_config
 from videozoom.experiments.evaluate import Evaluator, model_contestant, scripted_contestant
-from videozoom.experiments.grpo_training import Schedule, Trained, train_grpo
+from videozoom.experiments.grpo_training import Trained
 from videozoom.experiments.progress import console
 from videozoom.experiments.report import write_report
 from videozoom.experiments.result_rows import eval_metrics, print_results
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.experiments.tracking import Trackers, open_tracker
-from videozoom.experiments.train import START, run_cold_start
+from videozoom.experiments.train import START, run_cold_start, train_as_configured
 from videozoom.policies.scripted import ZoomRule
 from videozoom.rollout.traces import TraceWriter
 
@@ -112,19 +112,14 @@ class _Demo:
     def _train(self, config: Config, start: Path) -> Trained:
         """Train from the cold start, evaluating on the way."""
         name = grpo_name(config)
-        source = model_source(config, start)
-        trained = train_grpo(
-            grpo_world(config, self.data),
-            source,
-            grpo_settings(config, reference=source),
-            Schedule(config.grpo.num_iterations, config.grpo.eval_every, config.grpo.checkpoint_every),
-            name=name,
+        trained = train_as_configured(
+            config,
+            self.data,
+            model_source(config, start),
             checkpoints=self.run_folder.checkpoints / name,
             traces=self.traces,
-            log=lambda metrics, iteration: self.tracker.log(metrics, iteration, name),
-            evaluate=lambda policy, iteration: self._evaluate_model(name, policy, iteration),
-            num_env_runners=config.ray.num_env_runners,
-            num_learners=config.ray.num_learners,
+            tracker=self.tracker,
+            evaluate=self._evaluate_model,
         )
         self.rows[name]["cpu_seconds_training"] = round(trained.progress.cpu_s, 1)
         return trained

@@ -1,6 +1,7 @@
 """`videozoom train`: cold start and reinforcement learning as a config says, in a run folder."""
 
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ from videozoom.experiments.cold_start import ColdStart
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import dump_config
 from videozoom.experiments.evaluate import Evaluator, finished_episodes, model_contestant
-from videozoom.experiments.grpo_training import Schedule, train_grpo
+from videozoom.experiments.grpo_settings import ModelSource
+from videozoom.experiments.grpo_training import Schedule, Trained, train_grpo
 from videozoom.experiments.report import write_report
 from videozoom.experiments.result_rows import eval_metrics, print_results
 from videozoom.experiments.run_folder import RunFolder
@@ -106,6 +108,35 @@ def run_cold_start(config: Config, run: RunFolder, data: TrainingData, tracker: 
     return folder
 
 
+def train_as_configured(
+    config: Config,
+    data: TrainingData,
+    source: ModelSource,
+    *,
+    checkpoints: Path,
+    traces: TraceWriter,
+    tracker: Trackers,
+    evaluate: Callable[[str, "QwenVLPolicy", int], Mapping[str, float]],
+    resume: Path | None = None,
+) -> Trained:
+    """Run the reinforcement learning of a config from `source`; its policy is called `grpo_name(config)` everywhere."""
+    name = grpo_name(config)
+    return train_grpo(
+        grpo_world(config, data),
+        source,
+        grpo_settings(config, reference=source),
+        Schedule(config.grpo.num_iterations, config.grpo.eval_every, config.grpo.checkpoint_every),
+        name=name,
+        checkpoints=checkpoints,
+        traces=traces,
+        log=lambda metrics, iteration: tracker.log(metrics, iteration, name),
+        evaluate=lambda policy, iteration: evaluate(name, policy, iteration),
+        resume=resume,
+        num_env_runners=config.ray.num_env_runners,
+        num_learners=config.ray.num_learners,
+    )
+
+
 class _Training:
     """One run from cold start to results."""
 
@@ -124,19 +155,15 @@ class _Training:
         source = model_source(config, run_cold_start(config, self._run, self._data, self._tracker))
         self._evaluate(START, source.load(), 0)
         if config.grpo.num_iterations:
-            trained = train_grpo(
-                grpo_world(config, self._data),
+            trained = train_as_configured(
+                config,
+                self._data,
                 source,
-                grpo_settings(config, reference=source),
-                Schedule(config.grpo.num_iterations, config.grpo.eval_every, config.grpo.checkpoint_every),
-                name=name,
                 checkpoints=self._run.checkpoints,
                 traces=self._traces,
-                log=lambda metrics, iteration: self._tracker.log(metrics, iteration, name),
-                evaluate=lambda policy, iteration: self._evaluate(name, policy, iteration),
+                tracker=self._tracker,
+                evaluate=self._evaluate,
                 resume=checkpoint,
-                num_env_runners=config.ray.num_env_runners,
-                num_learners=config.ray.num_learners,
             )
             if name not in self._rows:
                 # The run was complete already; its last evaluation is in the traces.

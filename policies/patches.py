@@ -3,9 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from videozoom.envs.sampling import FRAMES_PER_PATCH
+
 CHANNEL_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 CHANNEL_STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
-FRAMES_PER_PATCH = 2
 
 
 def patchify(frames: NDArray[np.uint8], *, patch_px: int = 14, merge: int = 2) -> NDArray[np.float32]:

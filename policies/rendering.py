@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from videozoom.envs.messages import Message, Prompt, Role, VideoPart
 from videozoom.envs.observation import VideoClip
-from videozoom.policies.patches import FRAMES_PER_PATCH
+from videozoom.envs.sampling import FRAMES_PER_PATCH
 from videozoom.policies.positions import Grid, prompt_positions, text_positions
 from videozoom.policies.tokenizer import TURN_END, TURN_START, VIDEO_PAD, VISION_END, VISION_START
 
