@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from videozoom.envs.observation import VideoClip, VideoDecodeError
 from videozoom.envs.sampling import PATCH_PX, fast_frame_indices, frame_size, slow_frame_indices
 from videozoom.envs.tasks import Span
-from videozoom.envs.video_files import Resize, VideoIndex, decode_errors, read_frames, read_index
+from videozoom.envs.videos.containers import decode_errors
+from videozoom.envs.videos.index import VideoIndex, scan
+from videozoom.envs.videos.reader import Backend, build_reader
+from videozoom.envs.videos.resizing import Resize
 
 __all__ = ["Resize", "VideoStore", "VideoStoreStats"]
 
@@ -82,6 +85,7 @@ class VideoStore:
         self._frame_tokens = (fast_frame_tokens, slow_frame_tokens)
         self._double_below_s = (double_fast_below_s, double_slow_below_s)
         self._resize = Resize(resize)
+        self._reader = build_reader(Backend.PYAV)
         self._cache = _Cache(cache_bytes)
         self.stats = VideoStoreStats()
 
@@ -137,7 +141,7 @@ class VideoStore:
             file_id = (str(video), status.st_size, status.st_mtime_ns)
             index = self._cache.get((file_id, "index"))
             if index is None:
-                index = read_index(video)
+                index = scan(video)
                 self._cache.put((file_id, "index"), index, index.pts.nbytes + index.times_s.nbytes)
         except VideoDecodeError:
             self.stats.num_errors += 1
@@ -159,7 +163,7 @@ class VideoStore:
         size = partial(frame_size, budget_px=tokens * PATCH_PX**2)
         started = time.perf_counter()
         try:
-            frames = read_frames(video, index.pts[wanted], size, self._resize)
+            frames = self._reader.read(video, index, wanted, size, self._resize).frames
         except VideoDecodeError:
             self.stats.num_errors += 1
             raise
