@@ -31,6 +31,8 @@ _GLYPHS = (
 _GLYPH_HEIGHT = 5
 _FONT_FRACTION = 8
 """Font height is the frame's shorter side divided by this, as in the released code of LOVE-R1."""
+_PLATE_RIM_PX = 1
+"""How far a plate reaches above and to the left of the digits; below and to the right it reaches the frame's edge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class TimestampOverlay:
     """RGB, each 0 to 255."""
     digit_scale: int = 2
     """Pixels per cell of the 3x5 digits on small frames: 2 makes digits 6 px wide and 10 px high."""
+    plate: bool = False
+    """Whether the digits stand on a black plate, so that they look the same in front of any picture."""
 
     def __post_init__(self) -> None:
         """Raise `ValueError` on a colour or a scale that cannot be drawn."""
@@ -64,7 +68,11 @@ class TimestampOverlay:
     @property
     def suffix(self) -> str:
         """What is appended to a clip's key: the same suffix means the same drawing."""
-        return "|seconds:" + "".join(f"{value:02x}" for value in self.colour) + f":{self.digit_scale}"
+        return (
+            "|seconds:"
+            + "".join(f"{value:02x}" for value in self.colour)
+            + f":{self.digit_scale}{':plate' * self.plate}"
+        )
 
     def __call__(self, clip: VideoClip) -> VideoClip:
         """Return `clip` with timestamps drawn; a recently drawn clip is not drawn again."""
@@ -85,6 +93,8 @@ class TimestampOverlay:
         opacity_HW = _text_opacity(text, height_px, width_px, self.digit_scale)
         rows, columns = opacity_HW.shape
         bottom, right = height_px - _margin_px(height_px, width_px), width_px - _margin_px(height_px, width_px)
+        if self.plate:
+            frames_FHWC[:, max(0, bottom - rows - _PLATE_RIM_PX) :, max(0, right - columns - _PLATE_RIM_PX) :] = 0
         region_FHWC = frames_FHWC[:, bottom - rows : bottom, right - columns : right]
         colour_C = np.array(self.colour, np.uint16)
         weight_HW1 = opacity_HW[:, :, None].astype(np.uint16)

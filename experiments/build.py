@@ -124,6 +124,7 @@ def build_protocol(config: Config) -> LoveR1Protocol:
             protocol.prompts,
             timestamps=protocol.timestamps,
             timestamp_scale=protocol.timestamp_scale,
+            timestamp_plate=protocol.timestamp_plate,
             parser=protocol.parser,
         )
     except (OSError, ValueError) as error:

@@ -48,6 +48,8 @@ class Protocol(Section):
     """Whether the time in seconds is drawn on every frame."""
     timestamp_scale: Count = 2
     """Pixels per cell of the 3x5 digits on small frames."""
+    timestamp_plate: bool = False
+    """Whether the digits stand on a black plate, so that they look the same in front of any picture."""
     parser: Literal["rl", "eval"] = "rl"
     """How completions are read: as in the released training code, or as in its evaluation code."""
 

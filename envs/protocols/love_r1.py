@@ -69,6 +69,7 @@ class LoveR1Protocol:
         prompts: Folder of the wording, or the name of a shipped one.
         timestamps: Whether seconds are drawn on the frames.
         timestamp_scale: Pixels per cell of the 3x5 digits on small frames.
+        timestamp_plate: Draw them on a black plate.
         timestamp_colour: RGB of the digits.
         parser: Name of a preset in `PARSERS`, or rules of your own.
 
@@ -89,6 +90,7 @@ class LoveR1Protocol:
         *,
         timestamps: bool = True,
         timestamp_scale: int = 2,
+        timestamp_plate: bool = False,
         timestamp_colour: tuple[int, int, int] = (255, 0, 0),
         parser: str | BoxRules = "rl",
     ) -> None:
@@ -96,7 +98,7 @@ class LoveR1Protocol:
             raise ValueError(f"Unknown parser {parser!r}: use one of {', '.join(PARSERS)}, or BoxRules.")
         self.prompts = LoveR1Prompts.load("love_r1" if prompts is None else prompts)
         self.rules = PARSERS[parser] if isinstance(parser, str) else parser
-        self.overlay = TimestampOverlay(timestamp_colour, timestamp_scale) if timestamps else None
+        self.overlay = TimestampOverlay(timestamp_colour, timestamp_scale, timestamp_plate) if timestamps else None
 
     def without_instruction(self) -> "LoveR1Protocol":
         """Return the same protocol without its instruction, as in the paper's first training stage."""

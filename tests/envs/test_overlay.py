@@ -40,6 +40,17 @@ def test_digits_are_ten_pixels_high_and_one_pixel_from_the_corner_of_a_28_pixel_
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (17, 26, 21, 26)
 
 
+def test_on_a_plate_the_corner_looks_the_same_whatever_is_behind() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 3), dtype=np.uint8)
+    corners = {
+        plate: TimestampOverlay(plate=plate).draw(noise, np.array([37.0, 37.5]))[:, 16:, 12:] for plate in (True, False)
+    }
+    assert np.array_equal(corners[True][0], corners[True][1])
+    assert not np.array_equal(corners[False][0], corners[False][1])
+    assert {tuple(pixel) for pixel in corners[True][0].reshape(-1, 3)} == {(0, 0, 0), (255, 0, 0)}
+    assert np.array_equal(TimestampOverlay(plate=True).draw(noise, np.array([37.0, 37.0]))[:, :16], noise[:, :16])
+
+
 def test_long_times_shrink_until_they_fit() -> None:
     drawn = TimestampOverlay().draw(grey_clip([1234.0]).frames, np.array([1234.0]))
     assert drawn_cells(drawn[0], scale=1)[0] == ".#..###.###.#.#"
@@ -87,9 +98,14 @@ def test_the_key_names_the_drawing() -> None:
     clip = grey_clip([3.0], key="named")
     keys = {
         overlay(clip).key
-        for overlay in (TimestampOverlay(), TimestampOverlay((0, 0, 255)), TimestampOverlay(digit_scale=1))
+        for overlay in (
+            TimestampOverlay(),
+            TimestampOverlay((0, 0, 255)),
+            TimestampOverlay(digit_scale=1),
+            TimestampOverlay(plate=True),
+        )
     }
-    assert len(keys) == 3
+    assert len(keys) == 4
     assert all(key.startswith("named|") for key in keys)
     assert TimestampOverlay()(clip).key == TimestampOverlay()(clip).key
 
