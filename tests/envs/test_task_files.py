@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from videozoom.envs.task_files import TaskFileError, load_tasks, save_tasks
+from videozoom.envs.task_files import RowFault, TaskFileError, load_tasks, read_rows, save_tasks
 from videozoom.envs.tasks import Span, Task
 
 ROW = {
@@ -80,6 +80,7 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
         (json.dumps(ROW).replace("64.0", "NaN"), "duration_s must be a positive number of seconds, not nan"),
         (ROW | {"options": ["bars"]}, "there must be 2 to 26 options, not 1"),
         (ROW | {"options": ["bars", "bars"]}, "options must differ"),
+        (ROW | {"options": ["bars", " "]}, "options must be a list of non-empty texts"),
         (ROW | {"options": "bars"}, "options must be a list of non-empty texts"),
         (ROW | {"task_id": "b", "video": "missing.mp4"}, r"video file '.*missing.mp4' does not exist"),
         (ROW | {"metadata": [1]}, "metadata must be an object"),
@@ -106,3 +107,30 @@ def test_a_missing_an_empty_and_a_binary_file_are_named(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(TaskFileError, match=r"t.jsonl: the task file is not UTF-8 text"):
         load_tasks(tmp_path / "t.jsonl")
+
+
+def test_reading_the_rows_goes_on_behind_wrong_ones_and_lists_all_that_is_wrong(tmp_path: Path) -> None:
+    many = ROW | {"task_id": "", "answer": "C", "evidence": [[4, 80]], "metadata": 1}
+    names = {key: value for key, value in ROW.items() if key != "video"} | {"anser": "B"}
+    rows = read_rows(write(tmp_path, "{not json", ROW, "", many, names))
+    assert [row.row for row in rows] == [1, 2, 4, 5]
+    assert [fault for row in rows for fault, _ in row.faults] == [
+        RowFault.BAD_ROW,
+        *(RowFault.BAD_ROW, RowFault.BAD_ANSWER, RowFault.BAD_EVIDENCE, RowFault.BAD_ROW),
+        *(RowFault.BAD_ROW, RowFault.BAD_ROW),
+    ]
+    assert [message for _, message in rows[3].faults] == [
+        "field 'video' is missing; a row needs task_id, video, duration_s, question, options, answer",
+        "unknown field 'anser'; allowed are task_id, video, duration_s, question, options, answer, evidence, metadata",
+    ]
+    assert rows[0].fields == {}
+    assert rows[2].fields == many
+    assert [row.task for row in rows] == [None, *load_tasks(write(tmp_path, ROW)), None, None]
+    assert rows[1].faults == ()
+
+
+def test_one_wrong_field_is_one_fault_though_others_are_read_against_it(tmp_path: Path) -> None:
+    (row,) = read_rows(write(tmp_path, ROW | {"duration_s": "long"}))
+    assert [message for _, message in row.faults] == ["duration_s must be a positive number of seconds, not 'long'"]
+    (row,) = read_rows(write(tmp_path, ROW | {"options": None}))
+    assert [fault for fault, _ in row.faults] == [RowFault.BAD_OPTIONS]
