@@ -31,7 +31,7 @@ USER_ERRORS = frozenset(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    """Run a command and return its exit code: 0, 1 for errors in data, 2 for a user's mistake, 130 after Ctrl-C."""
     try:
         return _run(_parse(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt:
@@ -50,6 +50,8 @@ def is_user_error(error: BaseException) -> bool:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.command == "data":
+        return _data_check(options)
     config = _config_of(options)
     if options.dry_run:
         from videozoom.experiments.config_files import dump_config
@@ -73,6 +75,21 @@ def _run(options: argparse.Namespace) -> int:
             if options.json:
                 print(json.dumps(results, indent=2))
     return 0
+
+
+def _data_check(options: argparse.Namespace) -> int:
+    from videozoom.experiments.data_check import run_check
+    from videozoom.experiments.progress import console
+
+    console.quiet = options.quiet
+    return run_check(
+        options.file,
+        decode=options.decode,
+        num_workers=options.workers,
+        tolerance_s=options.tolerance_s,
+        limit_s=options.limit_s,
+        as_json=options.json,
+    )
 
 
 def _demo(config: "Config", options: argparse.Namespace) -> None:
@@ -112,8 +129,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     # Overrides may stand after options, where argparse no longer expects them.
     unknown = [argument for argument in rest if argument.startswith("-")]
     if unknown:
-        parser.error(f"unknown option {unknown[0]}; see: videozoom {options.command} --help")
-    options.arguments += rest
+        command = "data check" if options.command == "data" else options.command
+        parser.error(f"unknown option {unknown[0]}; see: videozoom {command} --help")
+    if options.command != "data":
+        options.arguments += rest
+    elif rest:
+        parser.error(f"one task file at a time, but there is {rest[0]} as well; see: videozoom data check --help")
     return options
 
 
@@ -133,7 +154,29 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", action="store_true", help="print the numbers as JSON on stdout")
     for command in (demo, train, evaluate):
         command.add_argument("--overwrite", action="store_true", help="replace another run in the same folder")
+    _add_data_check(commands)
     return parser
+
+
+def _add_data_check(commands: Any) -> None:
+    data = commands.add_parser("data", help="look after task files and videos")
+    parts = data.add_subparsers(dest="part", required=True, metavar="check")
+    does = "tell what is wrong with a task file and its videos"
+    check = parts.add_parser(
+        "check",
+        help=does,
+        description=f"{does.capitalize()}. Exit code: 0 if all is well, 1 if there are errors, 2 if the file cannot be "
+        "read.",
+    )
+    check.add_argument("file", type=Path, metavar="FILE", help="a task file: one JSON object per line")
+    check.add_argument("--decode", action="store_true", help="decode the fast view of every video, to find damage")
+    check.add_argument("--json", action="store_true", help="print what was found as JSON on stdout")
+    check.add_argument("--workers", type=_count, metavar="N", help="processes that open videos (one per CPU)")
+    tolerance = "how far durations and the ends of evidence may be off (%(default)s)"
+    check.add_argument("--tolerance-s", type=_seconds, default=1.0, metavar="SECONDS", help=tolerance)
+    limit = "time for one video, after which it counts as unreadable (%(default)s)"
+    check.add_argument("--limit-s", type=_seconds, default=600.0, metavar="SECONDS", help=limit)
+    check.add_argument("--quiet", action="store_true", help="print no progress")
 
 
 def _seeds(text: str) -> list[int]:
@@ -142,6 +185,22 @@ def _seeds(text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds like 11,12,13") from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes; give 1 or more")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return value
 
 
 def _add_command(commands: Any, name: str, does: str) -> argparse.ArgumentParser:

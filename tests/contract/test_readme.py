@@ -40,6 +40,10 @@ def test_commands_are_understood(arguments: list[str], capsys: pytest.CaptureFix
     # A run folder that does not exist yet stands for one that a command before has made.
     arguments = ["smoke" if argument.startswith("runs/") else argument for argument in arguments]
     arguments = [argument for argument in arguments if argument != "--resume"]
+    if arguments[0] == "data":
+        assert main(arguments) == 2
+        assert "cannot read the task file" in capsys.readouterr().err
+        return
     assert main([*arguments, "--dry-run"]) == 0
     assert capsys.readouterr().out.startswith("name: ")
 
