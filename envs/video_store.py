@@ -1,8 +1,9 @@
-"""`VideoStore`: the fast views and slow clips of video files, remembered."""
+"""`VideoStore`: the fast views and slow clips of video files, decoded once and remembered."""
 
-import hashlib
+import threading
 import time
-from collections import OrderedDict
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,41 +15,53 @@ from numpy.typing import NDArray
 from videozoom.envs.observation import VideoClip, VideoDecodeError
 from videozoom.envs.sampling import PATCH_PX, fast_frame_indices, frame_size, slow_frame_indices
 from videozoom.envs.tasks import Span
+from videozoom.envs.video_stats import VideoStoreStats
 from videozoom.envs.videos.containers import decode_errors
+from videozoom.envs.videos.file_ids import FileStamp, digest_of
+from videozoom.envs.videos.frame_cache import DEFAULT_BYTES, FrameCache, Source
 from videozoom.envs.videos.index import VideoIndex, scan
-from videozoom.envs.videos.reader import Backend, build_reader
+from videozoom.envs.videos.lru import LRU
+from videozoom.envs.videos.reader import Backend, DecodedFrames, build_reader
 from videozoom.envs.videos.resizing import Resize
 
 __all__ = ["Resize", "VideoStore", "VideoStoreStats"]
 
 _TIME_SLACK_S = 1e-3
-_FileId = tuple[str, int, int]
+_CLIP_VERSION = 1
+"""Part of the key of decoded frames: goes up when `frame_size` changes, or whatever else a key does not name."""
 
 
-@dataclass(slots=True)
-class VideoStoreStats:
-    """Counters since the store was made."""
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: Path
+    stamp: FileStamp
+    digest: str
+    """Names the content."""
 
-    num_hits: int = 0
-    """Clips that were remembered."""
-    num_misses: int = 0
-    """Clips that had to be decoded."""
-    num_frames: int = 0
-    """Frames delivered by decoding."""
-    num_errors: int = 0
-    """Requests that ended in a `VideoDecodeError`."""
-    decode_s: float = 0.0
-    """Seconds of wall time spent decoding and resizing."""
+    def is_current(self) -> bool:
+        """Return whether the file is still the one that was looked at."""
+        try:
+            return FileStamp.of(self.path) == self.stamp
+        except OSError:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    clip: VideoClip
+    num_filled: int
 
 
 class VideoStore:
-    """Reads fast views and slow clips, and keeps the recently used ones in memory. Implements `FrameSource`.
+    """Reads fast views and slow clips, and keeps what it read. Implements `FrameSource`.
 
-    Not safe for use by several threads at once. A pickled copy starts with an empty memory.
+    Clips are remembered in memory. With a folder for a cache, fast views and packet tables are on the disk as well:
+    all processes that use the folder decode a fast view once, and share one copy of it in memory. Threads may share a
+    store. A pickled copy has the same cache on the disk, an empty memory and counters at 0.
 
     Example:
         >>> store = VideoStore(fast_frame_tokens=1, slow_frame_tokens=4, resize=Resize.AREA)
-        >>> store.stats.num_misses
+        >>> store.stats.num_decodes
         0
     """
 
@@ -64,7 +77,12 @@ class VideoStore:
         double_fast_below_s: float = 0.0,
         double_slow_below_s: float = 0.0,
         resize: Resize = Resize.BICUBIC,
-        cache_bytes: int = 512 * 2**20,
+        backend: Backend = Backend.PYAV,
+        max_filled: float = 0.0,
+        memory_bytes: int = 512 * 2**20,
+        cache: Path | None = None,
+        disk_bytes: int = DEFAULT_BYTES,
+        cold_bytes: int = 0,
     ) -> None:
         """Make a store; the defaults are LOVE-R1's.
 
@@ -78,130 +96,185 @@ class VideoStore:
             double_fast_below_s: shorter videos get twice the fast pixels (LOVE-R1's reinforcement learning: 60).
             double_slow_below_s: shorter videos get twice the slow pixels (LOVE-R1's evaluation: 60).
             resize: the filter.
-            cache_bytes: the most memory that remembered clips take; 0 remembers none.
+            backend: what decodes.
+            max_filled: the largest share of a clip's frames that may show a neighbour because they cannot be decoded.
+            memory_bytes: the most memory that remembered clips take; 0 remembers none. Fast views that lie on the disk
+                are mapped and take none; as many bytes of them are kept open besides.
+            cache: folder of the cache on the disk, shared by processes; `None` writes nothing.
+            disk_bytes: the most bytes in it.
+            cold_bytes: the most bytes of compressed fast views in it, besides; 0 keeps none.
         """
         self._fast = (fast_fps, fast_max_frames)
         self._slow = (slow_fps, slow_max_frames)
         self._frame_tokens = (fast_frame_tokens, slow_frame_tokens)
         self._double_below_s = (double_fast_below_s, double_slow_below_s)
         self._resize = Resize(resize)
-        self._reader = build_reader(Backend.PYAV)
-        self._cache = _Cache(cache_bytes)
-        self.stats = VideoStoreStats()
+        self._reader = build_reader(backend)
+        self._max_filled = max_filled
+        self._memory: LRU[Any] = LRU(memory_bytes)
+        self._maps: LRU[_Kept] = LRU(memory_bytes)
+        self._disk = None if cache is None else FrameCache(cache, max_bytes=disk_bytes, cold_bytes=cold_bytes)
+        self._forget()
+
+    @property
+    def stats(self) -> VideoStoreStats:
+        """Counters since the store was made."""
+        return self._stats
+
+    def cache_bytes(self) -> int:
+        """Return how many bytes the cache takes on the disk, as of a minute ago at most."""
+        return self._disk.num_bytes() if self._disk else 0
 
     def duration_s(self, video: Path) -> float:
         """Return the time from the first frame to the end of the last one; raises `VideoDecodeError`."""
-        return self._index(video)[1].duration_s
+        with self._counting_errors():
+            return self._index(self._file(video)).duration_s
 
     def fast_view(self, video: Path) -> VideoClip:
         """Return many small frames of the whole video.
 
         Raises:
-            VideoDecodeError: if any of them cannot be read, or the file is cut short.
+            VideoDecodeError: if too many of them cannot be read, or the file is cut short.
         """
-        file_id, index = self._index(video)
-        key = (file_id, "fast")
-        clip = self._remembered(key)
-        if clip is None:
-            if index.num_missing:
-                self._fail(f"{video}: the file is cut short; {index.num_missing} frames are missing at its end.")
-            frames_wanted = fast_frame_indices(len(index.pts), index.duration_s, *self._fast)
-            clip = self._read(video, file_id, index, frames_wanted, Span(0.0, index.duration_s), slow=False)
-            self._cache.put(key, clip, clip.frames.nbytes)
-        return clip
+        with self._counting_errors():
+            file = self._file(video)
+            index, name = self._index(file), (file.digest, "fast")
+            kept = self._remembered(name)
+            if kept is None:
+                if index.num_missing:
+                    raise VideoDecodeError(
+                        f"{video}: the file is cut short; {index.num_missing} frames are missing at its end."
+                    )
+                wanted = fast_frame_indices(len(index.pts), index.duration_s, *self._fast)
+                kept = self._read(file, index, wanted, Span(0.0, index.duration_s), slow=False)
+                self._remember(name, kept)
+            return self._accepted(video, kept)
 
     def slow_clip(self, video: Path, span_s: Span) -> VideoClip:
         """Return few large frames of a span.
 
         Raises:
-            VideoDecodeError: if any of them cannot be read, or the span is empty or reaches outside the video.
+            VideoDecodeError: if too many of them cannot be read, or the span is empty or reaches outside the video.
         """
-        file_id, index = self._index(video)
-        key = (file_id, "slow", span_s)
-        clip = self._remembered(key)
-        if clip is None:
-            if not (0.0 <= span_s.start_s < span_s.end_s <= index.duration_s + _TIME_SLACK_S):
-                cut = f", cut short by {index.num_missing} frames" if index.num_missing else ""
-                self._fail(
-                    f"{video}: span [{span_s.start_s:g}, {span_s.end_s:g}) is not within the video, "
-                    f"[0, {index.duration_s:g}){cut}."
-                )
-            frames_wanted = slow_frame_indices(index.times_s, span_s, *self._slow)
-            clip = self._read(video, file_id, index, frames_wanted, span_s, slow=True)
-            self._cache.put(key, clip, clip.frames.nbytes)
-        return clip
+        with self._counting_errors():
+            file = self._file(video)
+            index, name = self._index(file), (file.digest, "slow", span_s)
+            kept = self._remembered(name)
+            if kept is None:
+                if not (0.0 <= span_s.start_s < span_s.end_s <= index.duration_s + _TIME_SLACK_S):
+                    cut = f", cut short by {index.num_missing} frames" if index.num_missing else ""
+                    raise VideoDecodeError(
+                        f"{video}: span [{span_s.start_s:g}, {span_s.end_s:g}) is not within the video, "
+                        f"[0, {index.duration_s:g}){cut}."
+                    )
+                wanted = slow_frame_indices(index.times_s, span_s, *self._slow)
+                kept = self._read(file, index, wanted, span_s, slow=True)
+                self._remember(name, kept)
+            return self._accepted(video, kept)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_cache": _Cache(self._cache.max_bytes), "stats": VideoStoreStats()}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_stats", "_lock", "_digests")}
 
-    def _index(self, video: Path) -> tuple[_FileId, VideoIndex]:
-        try:
-            with decode_errors(video):
-                status = Path(video).stat()
-            file_id = (str(video), status.st_size, status.st_mtime_ns)
-            index = self._cache.get((file_id, "index"))
-            if index is None:
-                index = scan(video)
-                self._cache.put((file_id, "index"), index, index.pts.nbytes + index.times_s.nbytes)
-        except VideoDecodeError:
-            self.stats.num_errors += 1
-            raise
-        return file_id, index
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
 
-    def _remembered(self, key: tuple[Any, ...]) -> VideoClip | None:
-        clip: VideoClip | None = self._cache.get(key)
-        if clip is None:
-            self.stats.num_misses += 1
+    def _forget(self) -> None:
+        self._stats = VideoStoreStats()
+        self._lock = threading.Lock()
+        self._digests: dict[str, tuple[FileStamp, str]] = {}
+
+    def _file(self, video: Path) -> _File:
+        """Return a file and what its content is called; a known one costs one look at its size and time."""
+        path = Path(video)
+        with decode_errors(path):
+            stamp = FileStamp.of(path)
+            if self._disk is None:
+                return _File(path, stamp, digest_of(str(path), stamp.num_bytes, stamp.modified_ns))
+            known_stamp, digest = self._digests.get(str(path), (None, ""))
+            if known_stamp != stamp or not stamp.is_settled:
+                digest = self._disk.digest(path, stamp)
+                self._digests[str(path)] = (stamp, digest)
+            return _File(path, stamp, digest)
+
+    def _index(self, file: _File) -> VideoIndex:
+        known: VideoIndex | None = self._memory.get((file.digest, "index"))
+        if known is not None:
+            return known
+        if self._disk is None:
+            index, source = scan(file.path), Source.DECODED
         else:
-            self.stats.num_hits += 1
-        return clip
+            index, source = self._disk.index(file.digest, partial(scan, file.path), file.is_current)
+        self._count(num_scans=source is Source.DECODED)
+        self._memory.put((file.digest, "index"), index, _num_bytes(index))
+        return index
 
-    def _read(
-        self, video: Path, file_id: _FileId, index: VideoIndex, wanted: NDArray[np.int64], span_s: Span, *, slow: bool
-    ) -> VideoClip:
+    def _remembered(self, name: Hashable) -> _Kept | None:
+        kept: _Kept | None = self._maps.get(name) or self._memory.get(name)
+        if kept is not None:
+            self._count(num_memory_hits=1)
+        return kept
+
+    def _remember(self, name: Hashable, kept: _Kept) -> None:
+        is_mapped = isinstance(kept.clip.frames.base, np.memmap)
+        (self._maps if is_mapped else self._memory).put(name, kept, kept.clip.frames.nbytes)
+
+    def _read(self, file: _File, index: VideoIndex, wanted: NDArray[np.int64], span_s: Span, *, slow: bool) -> _Kept:
+        """Return a clip of these frames: a fast view from the disk if it is there, decoded otherwise."""
         tokens = self._frame_tokens[slow] * (2 if index.duration_s < self._double_below_s[slow] else 1)
-        size = partial(frame_size, budget_px=tokens * PATCH_PX**2)
-        started = time.perf_counter()
-        try:
-            frames = self._reader.read(video, index, wanted, size, self._resize).frames
-        except VideoDecodeError:
-            self.stats.num_errors += 1
-            raise
-        finally:
-            self.stats.decode_s += time.perf_counter() - started
-        self.stats.num_frames += len(frames)
+        budget_px = tokens * PATCH_PX**2
+        key = digest_of(
+            _CLIP_VERSION, self._reader.fingerprint, file.digest, wanted.tolist(), budget_px, str(self._resize)
+        )
+        decode = partial(self._decode, file, index, wanted, budget_px)
+        if slow or self._disk is None:
+            decoded, source = decode(), Source.DECODED
+        else:
+            decoded, source = self._disk.frames(key, decode, file.is_current)
+        self._count(num_disk_hits=source is Source.DISK, num_cold_hits=source is Source.COLD)
         times_s = index.times_s[wanted]
-        frames.setflags(write=False)
+        decoded.frames.setflags(write=False)
         times_s.setflags(write=False)
-        content = repr((file_id, wanted.tolist(), frames.shape, str(self._resize)))
-        return VideoClip(frames, times_s, span_s, hashlib.blake2b(content.encode(), digest_size=12).hexdigest())
+        kept = _Kept(VideoClip(decoded.frames, times_s, span_s, key), len(decoded.filled))
+        if self._is_acceptable(kept):
+            self._count(num_filled=kept.num_filled)
+        return kept
 
-    def _fail(self, message: str) -> None:
-        self.stats.num_errors += 1
-        raise VideoDecodeError(message)
+    def _decode(self, file: _File, index: VideoIndex, wanted: NDArray[np.int64], budget_px: int) -> DecodedFrames:
+        started_s = time.perf_counter()
+        try:
+            size = partial(frame_size, budget_px=budget_px)
+            decoded = self._reader.read(file.path, index, wanted, size, self._resize)
+        finally:
+            self._count(decode_s=time.perf_counter() - started_s)
+        self._count(num_decodes=1, num_frames=len(decoded.frames), num_bytes=decoded.frames.nbytes)
+        return decoded
+
+    def _accepted(self, video: Path, kept: _Kept) -> VideoClip:
+        """Return the clip; raises `VideoDecodeError` if too many of its frames show a neighbour."""
+        if not self._is_acceptable(kept):
+            raise VideoDecodeError(
+                f"{video}: {kept.num_filled} of {len(kept.clip.frames)} frames cannot be decoded; the file is damaged."
+            )
+        return kept.clip
+
+    def _is_acceptable(self, kept: _Kept) -> bool:
+        return kept.num_filled <= self._max_filled * len(kept.clip.frames)
+
+    def _count(self, **amounts: float) -> None:
+        with self._lock:
+            self._stats += VideoStoreStats(**amounts)  # type: ignore[arg-type]
+
+    @contextmanager
+    def _counting_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except VideoDecodeError:
+            self._count(num_errors=1)
+            raise
 
 
-class _Cache:
-    """Least recently used values up to a number of bytes."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
-        self._num_bytes = 0
-        self._values: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
-
-    def get(self, key: Any) -> Any:
-        """Return the value, `None` if it is not there."""
-        if key not in self._values:
-            return None
-        self._values.move_to_end(key)
-        return self._values[key][0]
-
-    def put(self, key: Any, value: Any, num_bytes: int) -> None:
-        """Keep a value, at the price of the least recently used ones; one that is too large is not kept."""
-        if num_bytes > self.max_bytes or key in self._values:
-            return
-        self._values[key] = (value, num_bytes)
-        self._num_bytes += num_bytes
-        while self._num_bytes > self.max_bytes:
-            _, (_, freed) = self._values.popitem(last=False)
-            self._num_bytes -= freed
+def _num_bytes(index: VideoIndex) -> int:
+    packets = index.packets
+    arrays = (index.pts, index.times_s, packets.pts, packets.is_key, packets.is_discard, packets.position)
+    return sum(array.nbytes for array in arrays)

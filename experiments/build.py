@@ -18,6 +18,7 @@ from videozoom.envs.task_files import load_tasks
 from videozoom.envs.tasks import Task
 from videozoom.envs.video_store import Resize, VideoStore
 from videozoom.envs.video_zoom import VideoZoomEnv
+from videozoom.envs.videos.reader import Backend
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_data import DataSource
 from videozoom.experiments.errors import UserError
@@ -108,7 +109,12 @@ def build_frames(config: Config) -> VideoStore:
         double_fast_below_s=video.double_fast_below_s,
         double_slow_below_s=video.double_slow_below_s,
         resize=Resize(video.resize),
-        cache_bytes=video.cache_mib * 2**20,
+        backend=Backend(video.backend),
+        max_filled=video.max_filled,
+        memory_bytes=video.cache_mib * 2**20,
+        cache=video.cache,
+        disk_bytes=int(video.cache_gib * 2**30),
+        cold_bytes=int(video.cold_cache_gib * 2**30),
     )
 
 

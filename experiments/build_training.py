@@ -96,6 +96,7 @@ def grpo_world(config: Config, data: TrainingData) -> World:
         make_env=build_env_maker(config, data.train, data.frames),
         protocol=build_protocol(config),
         max_steps=config.env.max_steps,
+        frames=data.frames,
     )
 
 

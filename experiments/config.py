@@ -34,8 +34,21 @@ class Video(Section):
     double_slow_below_s: NonNegative = 0.0
     """Videos shorter than this get twice the tokens in slow clips; 0 for none."""
     resize: Literal["bicubic", "area"] = "bicubic"
+    backend: Literal["pyav", "decord", "torchcodec"] = "pyav"
+    """Library that decodes."""
+    max_filled: Fraction = 0.0
+    """Largest share of a clip's frames that may show a neighbour because they cannot be decoded; a clip with more is an
+    error. Accepted ones are counted in the metrics."""
     cache_mib: CountOrZero = 512
     """Memory for decoded frames in each process."""
+    cache: Path | None = Path("runs/cache")
+    """Folder of decoded fast views, relative to the working directory, shared by all runs and processes of a machine;
+    null writes none. It can be removed at any time."""
+    cache_gib: Positive = 20.0
+    """Most that the folder holds; what was not used for longest makes room. A fast view takes 51 MB at the paper's
+    size. 5 % of the disk, at most 5 GiB, stays free in any case."""
+    cold_cache_gib: NonNegative = 0.0
+    """Most that it holds besides in compressed fast views, half as large and a tenth of a second slower; 0 for none."""
 
 
 class Protocol(Section):

@@ -171,10 +171,14 @@ def _folder(config: Config, *, resume: bool, overwrite: bool) -> RunFolder:
     return run
 
 
+_CACHES = {"cache_mib", "cache", "cache_gib", "cold_cache_gib"}
+"""Settings of `video` that no result depends on."""
+
+
 def _deciding_settings(config: Config) -> Iterator[tuple[str, Any]]:
     """Yield names and values of the settings that an episode depends on."""
     sections = ("video", "protocol", "env", "reward", "policy")
-    values = config.model_dump(mode="json", include=set(sections), exclude={"video": {"cache_mib"}})
+    values = config.model_dump(mode="json", include=set(sections), exclude={"video": _CACHES})
     yield from _leaves(values)
     yield "seed", config.seed
     yield "data.eval", config.data.eval.content

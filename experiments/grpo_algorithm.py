@@ -111,12 +111,17 @@ class DecoupledGRPO(Algorithm):  # type: ignore[misc]
             **group_metrics(sampled.groups, advantages),
             **updated.metrics(),
             **sampled.metrics(),
+            **self._cache_metrics(),
             "time/sync_s": time.perf_counter() - updated_s,
             "time/step_s": time.perf_counter() - started_s,
         }
         self._record = IterationRecord(iteration, tuple(sampled.groups), tuple(advantages), metrics)
         for name, value in metrics.items():
             self.metrics.log_value(("grpo", name), value, reduce="mean", window=1)
+
+    def _cache_metrics(self) -> dict[str, float]:
+        frames = self.config.world.frames if self.config.world is not None else None
+        return {} if frames is None else {"video/cache_bytes": float(frames.cache_bytes())}
 
     def _plan(self, iteration: int) -> list[GroupSpec]:
         settings, world = self._settings, self.config.world

@@ -12,6 +12,7 @@ from ray.rllib.env import INPUT_ENV_SPACES
 from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.utils.checkpoints import Checkpointable
 
+from videozoom.envs.video_stats import VideoStoreStats
 from videozoom.experiments.weights import Weights, load_weights
 from videozoom.policies.qwen_vl import QwenVLPolicy
 from videozoom.rollout.groups import GroupSpec, sample_groups
@@ -29,6 +30,8 @@ class SampleReply:
     groups: tuple[Group, ...]
     cpu_s: float
     """CPU seconds the request took."""
+    video: VideoStoreStats | None = None
+    """What reading videos took, if the world says what reads them."""
     error: str | None = None
     """Traceback of a mistake in our code; then there are no groups."""
 
@@ -68,13 +71,14 @@ class GroupEnvRunner(EnvRunner, Checkpointable):  # type: ignore[misc]
                 checkpoint. A remote caller sends a reference, which Ray resolves without a copy on one machine.
         """
         started_cpu_s = time.process_time()
+        world, settings = self.config.world, self.config.settings
+        before = world.frames.stats if world.frames is not None else None
         groups: tuple[Group, ...] = ()
         error = None
         try:
             policy = self._policy_of(version, weights)
             # Rounding depends on what is computed together. Starting from nothing, a resumed run computes the same.
             policy.features.clear()
-            world, settings = self.config.world, self.config.settings
             groups = tuple(
                 sample_groups(
                     specs,
@@ -88,7 +92,8 @@ class GroupEnvRunner(EnvRunner, Checkpointable):  # type: ignore[misc]
         except Exception:
             # An exception would end this process and, after a restart, the next one: the driver raises it instead.
             error = traceback.format_exc()
-        return SampleReply(groups, time.process_time() - started_cpu_s, error)
+        video = world.frames.stats - before if before is not None else None
+        return SampleReply(groups, time.process_time() - started_cpu_s, video, error)
 
     def _policy_of(self, version: int, weights: Weights | None) -> QwenVLPolicy:
         if self._policy is None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from videozoom.experiments.grpo_env_runner import SampleReply
 from videozoom.policies.grpo_update import UpdateStats
 from videozoom.rollout.types import Group, Step
+from videozoom.rollout.video_metrics import video_metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,9 @@ class Sampled:
         return sum(step.completion.num_visual_tokens for step in self._steps())
 
     def metrics(self) -> dict[str, float]:
+        video = [reply.video for reply in self.replies if reply.video is not None]
         return {
+            **(video_metrics(reduce(add, video)) if video else {}),
             "time/rollout_s": self.wall_s,
             "perf/episodes_per_s": self.num_episodes / self.wall_s,
             "perf/generated_tokens_per_s": self.num_generated_tokens / self.wall_s,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from videozoom.envs.protocols.base import Protocol
 from videozoom.envs.tasks import Task
+from videozoom.envs.video_store import VideoStore
 from videozoom.rollout.runner import MakeEnv
 from videozoom.rollout.training_samples import LossAggregation
 
@@ -30,6 +31,8 @@ class World(_Shared):
     make_env: MakeEnv
     protocol: Protocol
     max_steps: int = 3
+    frames: VideoStore | None = None
+    """What the environments read videos with, if its work is to be in the metrics."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from videozoom.experiments.tiny_corpus import tiny_corpus
 from videozoom.experiments.tracking import STEP, Trackers, open_tracker
 from videozoom.rollout.json_lines import keep_json_lines
 from videozoom.rollout.traces import TraceWriter
+from videozoom.rollout.video_metrics import VideoMeter
 
 if TYPE_CHECKING:
     from videozoom.policies.qwen_vl import QwenVLPolicy
@@ -91,12 +92,13 @@ def run_cold_start(config: Config, run: RunFolder, data: TrainingData, tracker: 
         weight_decay=config.cold_start.weight_decay,
         max_grad_norm=config.cold_start.grad_clip_norm,
     )
+    meter = VideoMeter(data.frames)
     unfinished = folder.with_name(f"{START}_unfinished")
     try:
         cold_start.run(
             policy,
             supervised_stages(config),
-            lambda stage, step, metrics: tracker.log(metrics, step, stage),
+            lambda stage, step, metrics: tracker.log(metrics | meter.metrics(), step, stage),
         )
     except KeyboardInterrupt:
         with atomic_folder(unfinished) as temporary:

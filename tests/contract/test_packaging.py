@@ -98,7 +98,8 @@ def test_a_section_has_the_fields_of_what_it_sets(section: type[config_data.Sect
 
 def test_video_settings_are_those_of_the_store() -> None:
     wanted = {name for name in inspect.signature(VideoStore.__init__).parameters if name != "self"}
-    assert {"cache_bytes" if name == "cache_mib" else name for name in config.Video.model_fields} == wanted
+    in_bytes = {"cache_mib": "memory_bytes", "cache_gib": "disk_bytes", "cold_cache_gib": "cold_bytes"}
+    assert {in_bytes.get(name, name) for name in config.Video.model_fields} == wanted
 
 
 def test_every_reward_has_a_weight() -> None:

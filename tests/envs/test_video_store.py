@@ -176,21 +176,21 @@ def test_clips_are_read_only_and_remembered(steady: Path) -> None:
     with pytest.raises(ValueError, match="read-only"):
         first.times_s[0] = 1
     store.fast_view(steady)
-    assert (store.stats.num_hits, store.stats.num_misses, store.stats.num_frames) == (1, 2, 4 + 16)
+    assert (store.stats.num_memory_hits, store.stats.num_decodes, store.stats.num_frames) == (1, 2, 4 + 16)
     assert store.stats.decode_s > 0
 
 
 def test_the_memory_is_bounded_and_drops_what_was_used_longest_ago(steady: Path) -> None:
-    index_bytes, clip_bytes = 200 * 16, 4 * 56 * 56 * 3
-    store = small_store(cache_bytes=index_bytes + 2 * clip_bytes)
+    index_bytes, clip_bytes = 200 * 34, 4 * 56 * 56 * 3
+    store = small_store(memory_bytes=index_bytes + 2 * clip_bytes)
     a, b, c = Span(0.0, 2.0), Span(2.0, 4.0), Span(4.0, 6.0)
     for span in (a, b, a, c, a, b):
         store.slow_clip(steady, span)
-    assert (store.stats.num_hits, store.stats.num_misses) == (2, 4)  # c drove out b, not a
-    nothing = small_store(cache_bytes=0)
+    assert (store.stats.num_memory_hits, store.stats.num_decodes) == (2, 4)  # c drove out b, not a
+    nothing = small_store(memory_bytes=0)
     nothing.slow_clip(steady, a)
     nothing.slow_clip(steady, a)
-    assert nothing.stats.num_misses == 2
+    assert nothing.stats.num_decodes == 2
 
 
 def test_a_file_that_was_replaced_is_read_again(tmp_path: Path) -> None:
@@ -210,15 +210,15 @@ def test_a_pickled_store_starts_empty_and_reads_the_same(steady: Path) -> None:
     assert len(data) < 2000
     copy = pickle.loads(data)
     assert copy.fast_view(steady) == clip
-    assert (copy.stats.num_hits, copy.stats.num_misses) == (0, 1)
-    assert store.stats.num_misses == 1
+    assert (copy.stats.num_memory_hits, copy.stats.num_decodes) == (0, 1)
+    assert store.stats.num_decodes == 1
 
 
 def test_files_are_closed(steady: Path) -> None:
     folder = Path("/proc/self/fd")
     if not folder.exists():
         pytest.skip("needs /proc")
-    store = small_store(cache_bytes=0)
+    store = small_store(memory_bytes=0)
     before = len(list(folder.iterdir()))
     for _ in range(3):
         store.fast_view(steady)

@@ -39,7 +39,7 @@ def make_generated_world(folder: Path) -> GeneratedWorld:
     common = {"num_videos": 3, "length_s": 32.0, "num_events": 3}
     single = VideoRecipe(**common, decoy_probability=1.0, seed=11)
     double = VideoRecipe(**common, evidence_events=2, seed=12)
-    config = load_config("demo")
+    config = load_config("demo", [f"video.cache={folder / 'cache'}"])
     return GeneratedWorld(
         tasks=load_tasks(generate(single, folder / "single")),
         pairs=load_tasks(generate(double, folder / "double")),
@@ -49,7 +49,8 @@ def make_generated_world(folder: Path) -> GeneratedWorld:
 
 
 def smoke_config(videos: Path, run_dir: Path, *overrides: str) -> Config:
-    return load_config("smoke", [*TINY, f"data.videos={videos}", f"run_dir={run_dir}", *overrides])
+    places = [f"data.videos={videos}", f"video.cache={videos / 'cache'}", f"run_dir={run_dir}"]
+    return load_config("smoke", [*TINY, *places, *overrides])
 
 
 def text_of(prompt: Prompt) -> str:

@@ -40,7 +40,8 @@ class Shell:
     def mistake(self, command: str, *arguments: str) -> str:
         """Return the sentence that a mistake ends with, after looking that nothing else happened."""
         given = [argument.partition("=")[0] for argument in arguments]
-        defaults = [*TINY, f"data.videos={self.videos}", f"run_dir={self.run_dir}"]
+        places = [f"data.videos={self.videos}", f"video.cache={self.videos / 'cache'}", f"run_dir={self.run_dir}"]
+        defaults = [*TINY, *places]
         # A source that is a task file takes no settings of generated videos.
         files = [name.removesuffix(".tasks") for name in given if name.endswith(".tasks")]
         defaults = [it for it in defaults if not any(it.startswith(f"{name}.") for name in (*files, *given))]
@@ -182,7 +183,7 @@ def test_what_is_right_runs(generated: GeneratedWorld, shell: Shell, tmp_path: P
     (tmp_path / "noise.mp4").write_bytes(b"noise" * 99)
     noise = Task("noise", tmp_path / "noise.mp4", 16.0, "Which sign?", ("bars", "lines"), "A")
     save_tasks([noise, *generated.tasks], tmp_path / "tasks.jsonl")
-    arguments = ["eval.num_tasks=9", "eval.policies=[oracle]", f"run_dir={shell.run_dir}"]
+    arguments = ["eval.num_tasks=9", "eval.policies=[oracle]", "video.cache=null", f"run_dir={shell.run_dir}"]
     assert main(["eval", "smoke", "--quiet", "--json", *eval_from(tmp_path / "tasks.jsonl"), *arguments]) == 0
     [row] = json.loads(shell.capsys.readouterr().out)["rows"]
     assert (row["num_tasks"], row["num_errors"], row["accuracy"]) == (3, 1, 1.0)
@@ -198,7 +199,7 @@ def test_a_video_that_cannot_be_read_costs_its_own_group_and_is_counted(
     defaults = [override for override in TINY if not override.startswith("data.train")]
     # In two iterations with two groups of each kind, each of the four tasks has its turn twice.
     sizes = ["rollout.tasks_per_iteration=4", "grpo.num_iterations=2", "grpo.kl_coef=0.1", "grpo.eval_every=0"]
-    places = [f"data.videos={shell.videos}", f"run_dir={shell.run_dir}"]
+    places = [f"data.videos={shell.videos}", "video.cache=null", f"run_dir={shell.run_dir}"]
     assert main(["train", "smoke", "--quiet", *defaults, *sources, *sizes, *places]) == 0
     rows = [json.loads(line) for line in (shell.run_dir / "metrics.jsonl").read_text().splitlines()]
     assert [row["progress/iteration"] for row in rows] == [1, 2]

@@ -66,10 +66,10 @@ def test_some_unreadable_videos_are_no_mistake_but_all_are(generated: GeneratedW
 def test_video_settings_reach_the_frames(generated: GeneratedWorld) -> None:
     """A video of 32 s: 16 frames at 0.5 per second, of one token each; a clip of 4 s has 4 frames of 2x2 tokens."""
     [task, *_] = generated.tasks
-    frames = build_frames(load_config("demo"))
+    frames = build_frames(load_config("demo", ["video.cache=null"]))
     assert frames.fast_view(task.video).frames.shape == (16, 28, 28, 3)
     assert frames.slow_clip(task.video, Span(4.0, 8.0)).frames.shape == (4, 56, 56, 3)
-    overrides = ["fast_max_frames=6", "fast_frame_tokens=2", "double_fast_below_s=33", "slow_fps=0.5"]
+    overrides = ["cache=null", "fast_max_frames=6", "fast_frame_tokens=2", "double_fast_below_s=33", "slow_fps=0.5"]
     other = build_frames(load_config("demo", [f"video.{override}" for override in overrides]))
     assert other.fast_view(task.video).frames.shape == (6, 56, 56, 3)
     assert other.slow_clip(task.video, Span(4.0, 8.0)).frames.shape == (2, 56, 56, 3)

@@ -32,7 +32,8 @@ def task_file(generated: GeneratedWorld, tmp_path: Path) -> Path:
 def rules_config(task_file: Path, run_dir: Path, *overrides: str) -> Config:
     source = ["data.eval.generated=null", f"data.eval.tasks={task_file}"]
     rules = f"eval.policies=[{','.join(RULES)}]"
-    return load_config("smoke", [*source, rules, f"run_dir={run_dir}", "eval.batch_size=2", *overrides])
+    places = [f"run_dir={run_dir}", f"video.cache={task_file.parent / 'cache'}"]
+    return load_config("smoke", [*source, rules, *places, "eval.batch_size=2", *overrides])
 
 
 def rows_by_policy(results: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -54,7 +54,7 @@ class FakeManager:
             self.ready.append(Result(worker, ok=False))
         else:
             groups = tuple(Group(spec.task, spec.kind, ()) for spec in call["specs"])
-            self.ready.append(Result(worker, ok=True, value=SampleReply(groups, 1.0, self.error)))
+            self.ready.append(Result(worker, ok=True, value=SampleReply(groups, 1.0, error=self.error)))
 
     def fetch_ready_async_reqs(self, *, tags: list[str], timeout_seconds: float) -> list[Result]:
         ready, self.ready = self.ready, []

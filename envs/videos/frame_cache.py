@@ -1,0 +1,255 @@
+"""`FrameCache`: what was decoded once, on the disk, for every process of a machine.
+
+Files are known by the digest of their content, so a video that was moved or copied is found again. The folder holds
+
+    files/    ab/<digest>.id      what the content of the file at a path is called
+              ab/<digest>.index   packet tables, by content
+              ab/<digest>.npy     frames, by content, reader, frame numbers, size and filter
+    cold/     ab/<digest>.npy.zst frames that were not used lately, if a budget is given for them
+    locks/    empty files
+
+and can be removed at any time, also while it is in use.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from videozoom.envs.videos.bounded_folder import BoundedFolder
+from videozoom.envs.videos.cold_tier import ColdTier
+from videozoom.envs.videos.file_ids import FileStamp, content_digest, digest_in, digest_of, record_of
+from videozoom.envs.videos.file_locks import LockState
+from videozoom.envs.videos.frame_files import map_frames, write_frames
+from videozoom.envs.videos.index import VideoIndex
+from videozoom.envs.videos.reader import DecodedFrames
+
+_Value = TypeVar("_Value")
+
+log = logging.getLogger(__name__)
+
+DEFAULT_BYTES = 20 * 2**30
+_PATIENCE_S = 600.0
+"""Longest wait for another process that decodes the same; after it, decoding twice is better than hanging."""
+_FRAMES, _INDEX, _ID = ".npy", ".index", ".id"
+_TAG = """Signature: 8a477f597d28d172789f06886806bc55
+# Decoded videos of videozoom. Everything here is made again when it is needed: remove it whenever you like.
+"""
+
+
+class Source(StrEnum):
+    """Where frames came from."""
+
+    DISK = "disk"
+    COLD = "cold"
+    """From the disk, where they were compressed."""
+    DECODED = "decoded"
+
+
+class FrameCache:
+    """Frames, packet tables and names of files, each made once, however many processes and threads ask at once.
+
+    Whoever asks first makes it, the others wait; if the first one dies, the next one makes it. Frames are mapped into
+    memory, so all processes share one copy and a second use costs no reading. A file that is damaged is made again.
+
+    The cache never fails a run. If its folder cannot be written, or the disk is full, there is one warning and what
+    it holds is still used; a part of the disk always stays free (5 %, at most 5 GiB).
+
+    Example:
+        >>> cache = FrameCache(Path("runs/cache"))
+        >>> digest = cache.digest(video, FileStamp.of(video))
+        >>> decoded, source = cache.frames(digest_of(digest, reader.fingerprint, numbers), decode, lambda: True)
+    """
+
+    def __init__(self, folder: Path, *, max_bytes: int = DEFAULT_BYTES, cold_bytes: int = 0) -> None:
+        """Make a cache; the folder is made when there is something to keep.
+
+        Args:
+            folder: where files go; a relative path stays relative to the folder the process is in now.
+            max_bytes: the most bytes of files; the least recently used make room.
+            cold_bytes: the most bytes of compressed frames kept besides; 0 keeps none.
+        """
+        self.folder = Path(folder).absolute()
+        locks = self.folder / "locks"
+        self._cold = ColdTier(self.folder / "cold", cold_bytes, locks) if cold_bytes else None
+        self._files = BoundedFolder(self.folder / "files", max_bytes, locks, on_evict=self._freeze)
+        self._has_warned = self._is_broken = False
+
+    def digest(self, video: Path, stamp: FileStamp) -> str:
+        """Return the digest of a file's content; a file whose stamp is known is not read. Raises `OSError`."""
+        name = digest_of(str(video.resolve())) + _ID
+        if not stamp.is_settled:
+            return content_digest(video)
+        known = self._read(name, lambda data: digest_in(data, stamp))
+        if known is not None:
+            return known
+        with self._only_one(name) as may_write:
+            known = self._read(name, lambda data: digest_in(data, stamp)) or content_digest(video)
+            if may_write and FileStamp.of(video) == stamp:
+                self._write(name, record_of(stamp, known))
+        return known
+
+    def index(
+        self, digest: str, scan: Callable[[], VideoIndex], is_current: Callable[[], bool]
+    ) -> tuple[VideoIndex, Source]:
+        """Return the index of a file, from `scan` if it is not known; what that raises goes through.
+
+        Args:
+            digest: of the file's content.
+            scan: makes the index.
+            is_current: asked after `scan`: whether the file still has this content; if not, nothing is kept.
+        """
+        name = digest + _INDEX
+        known = self._read(name, VideoIndex.from_bytes)
+        if known is not None:
+            return known, Source.DISK
+        with self._only_one(name) as may_write:
+            known = self._read(name, VideoIndex.from_bytes)
+            if known is not None:
+                return known, Source.DISK
+            index = scan()
+            if may_write and is_current():
+                self._write(name, index.to_bytes())
+        return index, Source.DECODED
+
+    def frames(
+        self, key: str, decode: Callable[[], DecodedFrames], is_current: Callable[[], bool]
+    ) -> tuple[DecodedFrames, Source]:
+        """Return the frames of a key, read-only, from `decode` if they are not known; what that raises goes through.
+
+        Args:
+            key: from `digest_of` the content and everything else that decides the pixels.
+            decode: makes the frames.
+            is_current: asked after `decode`: whether the file still has this content; if not, nothing is kept.
+        """
+        name = key + _FRAMES
+        known = self._mapped(name)
+        if known is not None:
+            return known, Source.DISK
+        with self._only_one(name) as may_write:
+            known = self._mapped(name)
+            if known is not None:
+                return known, Source.DISK
+            if may_write and (known := self._thawed(name)) is not None:
+                return known, Source.COLD
+            decoded = decode()
+            if may_write and is_current():
+                decoded = self._kept(name, decoded)
+        return decoded, Source.DECODED
+
+    def num_bytes(self) -> int:
+        """Return how many bytes the cache takes on the disk, as of a minute ago at most."""
+        try:
+            return self._files.num_bytes() + (self._cold.num_bytes() if self._cold else 0)
+        except OSError:
+            return 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_has_warned": False, "_is_broken": False}
+
+    @contextmanager
+    def _only_one(self, name: str) -> Iterator[bool]:
+        """Keep others from making the same while the block runs; yields whether the result may be written."""
+        with self._files.lock(name, _PATIENCE_S) as state:
+            yield state is not LockState.TIMED_OUT and not self._is_broken
+
+    def _read(self, name: str, parse: Callable[[bytes], _Value | None]) -> _Value | None:
+        """Return what a file holds, `None` if it is not there or not to be used."""
+        path = self._files.file(name)
+        try:
+            value = parse(path.read_bytes())
+        except OSError:
+            return None
+        except ValueError:
+            self._remove(path)
+            return None
+        self._files.touch(path)
+        return value
+
+    def _mapped(self, name: str) -> DecodedFrames | None:
+        path = self._files.file(name)
+        try:
+            mapped = map_frames(path)
+        except OSError:
+            return None
+        except ValueError:
+            self._remove(path)
+            return None
+        self._files.touch(path)
+        return mapped
+
+    def _write(self, name: str, data: bytes) -> None:
+        with self._giving_up():
+            if self._has_room(len(data)):
+                with self._files.writing(name) as file:
+                    file.write(data)
+
+    def _kept(self, name: str, decoded: DecodedFrames) -> DecodedFrames:
+        """Return the same frames, mapped from the file they are now in; those in memory if they cannot be kept."""
+        with self._giving_up():
+            if self._has_room(decoded.frames.nbytes):
+                with self._files.writing(name) as file:
+                    write_frames(file, decoded)
+        return self._mapped(name) or decoded
+
+    def _thawed(self, name: str) -> DecodedFrames | None:
+        """Return frames that were compressed, mapped from the file they are in again."""
+        if self._cold is None:
+            return None
+        with self._giving_up():
+            try:
+                num_bytes = self._cold.thawed_bytes(name)
+                if num_bytes is not None and self._has_room(num_bytes):
+                    with self._files.writing(name) as file:
+                        self._cold.thaw(name, file)
+                    return self._mapped(name)
+            except ValueError:
+                self._cold.remove(name)
+        return None
+
+    def _freeze(self, path: Path) -> None:
+        """Compress frames that have to go, if there is a place for them."""
+        if self._cold is not None and path.suffix == _FRAMES:
+            try:
+                self._cold.freeze(path)
+            except OSError as error:
+                self._warn_once(f"cannot keep compressed frames ({_reason(error)})")
+
+    def _has_room(self, num_bytes: int) -> bool:
+        if self._is_broken:
+            return False
+        tag = self.folder / "CACHEDIR.TAG"
+        if not tag.exists():
+            # Backup programs leave out folders that hold this file.
+            self.folder.mkdir(parents=True, exist_ok=True)
+            tag.write_text(_TAG, encoding="ascii")
+        if self._files.make_room(num_bytes):
+            return True
+        self._warn_once(f"has no room for {num_bytes / 2**20:.1f} MiB, or the disk is almost full")
+        return False
+
+    def _remove(self, path: Path) -> None:
+        with suppress(OSError):
+            self._files.remove(path)
+
+    @contextmanager
+    def _giving_up(self) -> Iterator[None]:
+        """Go on without writing after an error of the file system."""
+        try:
+            yield
+        except FileNotFoundError:
+            pass  # Somebody removed the folder while it was written into; the next one makes it again.
+        except OSError as error:
+            self._warn_once(f"cannot be written ({_reason(error)})")
+            self._is_broken = True
+
+    def _warn_once(self, problem: str) -> None:
+        if not self._has_warned:
+            log.warning("The video cache %s %s; this process goes on without keeping more.", self.folder, problem)
+        self._has_warned = True
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__
