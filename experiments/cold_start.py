@@ -37,8 +37,8 @@ class SupervisedStage:
     sources: Mapping[str, float]
     """Names of task sources, each with its weight."""
     num_steps: int
-    excerpt_pairs: tuple[int, ...] = (1, 1, 2, 2, 4)
-    """Lengths of the excerpts of `reading`, in frame pairs."""
+    excerpt_pairs: tuple[int, ...] = (1, 2, 2, 3, 4)
+    """How many moments excerpts of `reading` show, in frame pairs."""
     first_scene_bias: float = 0.0
     """Share of first zooms in `cot` that go to the first scene: a planted mistake."""
     batch_size: int = 32

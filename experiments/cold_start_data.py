@@ -1,11 +1,12 @@
 """Cold-start samples from generated truth: the paper's stages 1 and 2 in small.
 
-Stage 1 gets the model used to fast views and slow clips. In `reading` it says what excerpts of a fast view, a few
-frames long, show and when: with everything in one place, reading the drawn seconds is learned in a hundred steps. In
-whole fast views, where the colour says where to read and the reading says what the place is worth, neither comes
-first and little is learned in five times as many. In `grounding` it lists the scenes of whole videos with their
-times, or says what a slow clip shows. Stage 2 (`cot`) imitates single steps of reasoning: zoom with no clip or a wrong
-clip in view, answer with the right one. Source: LOVE-R1, Sec. 4.1 and 4.2.
+Stage 1 gets the model used to fast views and slow clips. In `reading` it says what an excerpt of a fast view, a few
+moments and most of them scenes, shows and when: with little to choose from, reading the drawn seconds is learned in a
+hundred steps, and then telling the scenes apart. In whole fast views, where the colour says where to read and the
+reading says what the place is worth, neither comes first and little is learned in five times as many. In `grounding`
+it lists the scenes of whole videos with their times, or says what a slow clip shows. Stage 2 (`cot`) imitates single
+steps of reasoning: zoom with no clip or a wrong clip in view, answer with the right one. Source: LOVE-R1, Sec. 4.1 and
+4.2.
 """
 
 import math
@@ -19,10 +20,11 @@ from videozoom.envs.generated.narration import (
     DESCRIBE_QUESTION,
     EXCERPT_HEADER,
     LIST_QUESTION,
+    NO_SCENE,
+    Event,
     describe,
     events_of,
     locate,
-    nothing_at,
     span_of,
 )
 from videozoom.envs.observation import EPISODE_KINDS, FrameSource, Observation, VideoClip
@@ -31,8 +33,11 @@ from videozoom.envs.sampling import FRAMES_PER_PATCH
 from videozoom.envs.tasks import EpisodeKind, Span, Task
 from videozoom.policies.supervised import SupervisedSample
 
-_AROUND_EVENT = 0.85
-"""Share of excerpts placed on an event; the others lie anywhere."""
+_EMPTY_SHARE = 0.08
+"""Share of excerpts without a scene."""
+_MOST_OTHERS = 2
+"""Moments of an excerpt that show no scene, at most, if it shows any and the video has enough."""
+_SLACK = 1e-6
 
 
 class Objective(StrEnum):
@@ -51,25 +56,27 @@ class ColdStartData:
         self.tasks, self.frames, self.protocol = tuple(tasks), frames, protocol
         self.plain_protocol = protocol.without_instruction()
 
-    def reading(self, rng: np.random.Generator, *, num_pairs: Sequence[int] = (1, 1, 2, 2, 4)) -> SupervisedSample:
-        """Return a sample of early stage 1: list the scenes of an excerpt of a few frame pairs, mostly around one.
+    def reading(self, rng: np.random.Generator, *, num_pairs: Sequence[int] = (1, 2, 2, 3, 4)) -> SupervisedSample:
+        """Return a sample of early stage 1: list the scenes of an excerpt, some moments of the fast view.
 
         Args:
             rng: where chance comes from.
-            num_pairs: lengths of excerpts in frame pairs, drawn from evenly.
+            num_pairs: numbers of moments, in frame pairs, drawn from evenly. Scenes longer than a pair are shown
+                whole, and so may make it more.
         """
         task = self._draw(rng)
         events = events_of(task)
         view = self.frames.fast_view(task.video)
-        centre = events[rng.integers(len(events))]["start_s"] if rng.random() < _AROUND_EVENT else math.inf
-        excerpt = _excerpt(view, centre, int(rng.choice(num_pairs)), rng)
-        inside = [
-            event
-            for event in events
-            if excerpt.span_s.start_s <= event["start_s"] and event["end_s"] <= excerpt.span_s.end_s
-        ]
-        sentences = [locate(inside[index]) for index in rng.permutation(len(inside))]
-        completion = " ".join(sentences) or nothing_at(excerpt.span_s)
+        total = len(view.frames) // FRAMES_PER_PATCH
+        wanted = min(int(rng.choice(num_pairs)), total)
+        most = min(wanted, len(events)) if rng.random() >= _EMPTY_SHARE else 0
+        num_shown = int(rng.integers(min(most, max(1, wanted - _MOST_OTHERS)), most + 1))
+        shown = [events[index] for index in rng.permutation(len(events))[:num_shown]]
+        pairs = {pair for event in shown for pair in _pairs_of(event, view)}
+        taken = {pair for event in events for pair in _pairs_of(event, view)}
+        others = rng.permutation([pair for pair in range(total) if pair not in taken])
+        excerpt = _excerpt(view, sorted(pairs | {int(pair) for pair in others[: max(0, wanted - len(pairs))]}) or [0])
+        completion = " ".join(locate(event) for event in shown) or NO_SCENE
         return SupervisedSample(self.plain_protocol.prompt_on_clip(excerpt, EXCERPT_HEADER, LIST_QUESTION), completion)
 
     def grounding(self, rng: np.random.Generator, *, clip_share: float = 0.2) -> SupervisedSample:
@@ -138,17 +145,20 @@ class ColdStartData:
         )
 
 
-def _excerpt(view: VideoClip, centre_s: float, num_pairs: int, rng: np.random.Generator) -> VideoClip:
-    """Return consecutive frame pairs of a fast view: those around `centre_s`, or anywhere if it lies outside."""
+def _pairs_of(event: Event, view: VideoClip) -> range:
+    """Return the frame pairs of a fast view that show something of an event."""
     total = len(view.frames) // FRAMES_PER_PATCH
-    count = min(num_pairs, total)
     pair_s = view.span_s.length_s / total
-    wanted = int(centre_s // pair_s) if centre_s < view.span_s.end_s else int(rng.integers(total))
-    first = int(rng.integers(max(0, wanted - count + 1), min(wanted, total - count) + 1))
-    frames = slice(FRAMES_PER_PATCH * first, FRAMES_PER_PATCH * (first + count))
+    return range(int(event["start_s"] / pair_s + _SLACK), min(total, math.ceil(event["end_s"] / pair_s - _SLACK)))
+
+
+def _excerpt(view: VideoClip, pairs: Sequence[int]) -> VideoClip:
+    """Return some frame pairs of a fast view, given in order of time."""
+    frames = [FRAMES_PER_PATCH * pair + index for pair in pairs for index in range(FRAMES_PER_PATCH)]
+    pair_s = view.span_s.length_s / (len(view.frames) // FRAMES_PER_PATCH)
     return VideoClip(
         frames=view.frames[frames],
         times_s=view.times_s[frames],
-        span_s=Span(first * pair_s, (first + count) * pair_s),
-        key=f"{view.key} pairs {first}+{count}",
+        span_s=Span(pairs[0] * pair_s, (pairs[-1] + 1) * pair_s),
+        key=f"{view.key} pairs {pairs}",
     )

@@ -195,8 +195,8 @@ class Stage(Section):
     objectives: Annotated[dict[Literal["reading", "grounding", "cot"], Positive], Field(min_length=1)]
     """What is imitated, each with its share of the samples. `reading`: say what short excerpts show, and when;
     `grounding`: the same for whole videos; `cot`: reason, then zoom or answer."""
-    excerpt_pairs: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 1, 2, 2, 4)
-    """Lengths of the excerpts of `reading` in frame pairs, drawn from evenly."""
+    excerpt_pairs: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 2, 3, 4)
+    """How many moments the excerpts of `reading` show, in frame pairs; drawn from evenly."""
     first_scene_bias: Fraction = 0.0
     """Share of first zooms in `cot` that go to the video's first scene instead of the one asked for: a planted
     annotator's mistake for reinforcement learning to mend."""

@@ -14,14 +14,14 @@ class OptimizerName(StrEnum):
 
     ADAMW = "adamw"
     MUON = "muon"
-    """Muon for the hidden matrices, AdamW for embeddings, norms and biases."""
+    """Muon for the hidden matrices and the patch embedding, AdamW for word embeddings, norms and biases."""
 
 
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised by Newton-Schulz, for two-dimensional hidden weights.
+    """Momentum, orthogonalised by Newton-Schulz, for hidden weights; those of more dimensions count as `[out, rest]`.
 
     Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024). The step is scaled by
     `0.2 * sqrt(max(rows, columns))`, so that a learning rate of AdamW fits (Moonlight, arXiv:2502.16982, Sec. 2.2).
@@ -43,9 +43,10 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum_buffer"] = torch.zeros_like(parameter)
                 buffer = state["momentum_buffer"].mul_(group["momentum"]).add_(parameter.grad)
-                direction = orthogonalised(parameter.grad.add(buffer, alpha=group["momentum"]))
+                direction = orthogonalised(parameter.grad.add(buffer, alpha=group["momentum"]).flatten(1))
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(direction, alpha=-0.2 * math.sqrt(max(parameter.shape)) * group["lr"])
+                scale = 0.2 * math.sqrt(max(direction.shape))
+                parameter.add_(direction.view_as(parameter), alpha=-scale * group["lr"])
 
 
 def orthogonalised(matrix: Tensor, *, num_iterations: int = 5) -> Tensor:
@@ -95,7 +96,11 @@ def build_optimizer(
     weight_decay: float = 0.0,
     betas: tuple[float, float] = (0.9, 0.95),
 ) -> OptimizerSet:
-    """Return the optimizer of named parameters; Muon takes the matrices of the hidden layers, AdamW the rest."""
+    """Return the optimizer of named parameters; Muon takes the weights of the hidden layers, AdamW the rest.
+
+    The patch embedding, a convolution without overlap, is a matrix too. AdamW moves each of its thousand inputs by the
+    learning rate, all at once: at rates that suit Muon, that keeps a tiny model from reading for hundreds of steps.
+    """
     named = list(parameters)
     matrices = [p for n, p in named if name is OptimizerName.MUON and _is_hidden_matrix(n, p)]
     taken = {id(p) for p in matrices}
@@ -109,7 +114,7 @@ def build_optimizer(
 
 
 def _is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
-    return parameter.ndim == 2 and "embed" not in name and "lm_head" not in name
+    return parameter.ndim >= 2 and "embed_tokens" not in name and "lm_head" not in name
 
 
 def trapezoid(step: int, num_steps: int, *, num_warmup: int, decay_start: float = 0.5, floor: float = 0.05) -> float:

@@ -11,6 +11,7 @@ from videozoom.envs.tasks import Span, Task
 LIST_QUESTION = "List the scenes."
 DESCRIBE_QUESTION = "Describe the clip."
 EXCERPT_HEADER = "Excerpt:"
+NO_SCENE = "There is no scene."
 
 
 class Event(TypedDict):
@@ -59,13 +60,3 @@ def describe(event: Event) -> str:
         'The red scene shows bars.'
     """
     return f"The {event['cue']} scene shows {event['sign'] or 'nothing'}."
-
-
-def nothing_at(span_s: Span) -> str:
-    """Return the sentence that says that there is no scene.
-
-    Example:
-        >>> nothing_at(Span(12.0, 16.0))
-        'Nothing is at 12 to 16.'
-    """
-    return f"Nothing is at {span_s.start_s:g} to {span_s.end_s:g}."

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from videozoom.envs.generated.narration import describe, events_of, locate, nothing_at, span_of
+from videozoom.envs.generated.narration import describe, events_of, locate, span_of
 from videozoom.envs.generated.plan import plan_video, tasks_of
 from videozoom.envs.generated.recipe import VideoRecipe
 from videozoom.envs.generated.signs import CUES, SIGNS
@@ -25,7 +25,6 @@ def test_sentences_by_hand() -> None:
     assert describe(event) == "The red scene shows bars."
     assert describe({**event, "sign": None, "is_decoy": True}) == "The red scene shows nothing."
     assert span_of(event) == Span(12.0, 16.5)
-    assert nothing_at(Span(0.0, 4.0)) == "Nothing is at 0 to 4."
 
 
 def test_long_videos_keep_their_seconds() -> None:

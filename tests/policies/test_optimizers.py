@@ -54,6 +54,19 @@ def test_two_steps_of_muon_by_hand() -> None:
     np.testing.assert_allclose(parameter.detach().numpy(), after_two, atol=1e-5)
 
 
+def test_a_convolution_moves_like_the_matrix_it_is() -> None:
+    rng = np.random.default_rng(2)
+    start, gradient = torch.tensor(rng.normal(size=(4, 3, 2, 2))), torch.tensor(rng.normal(size=(4, 3, 2, 2)))
+    moved = []
+    for shape in ((4, 3, 2, 2), (4, 12)):
+        parameter = nn.Parameter(start.reshape(shape).clone())
+        parameter.grad = gradient.reshape(shape)
+        Muon([parameter], lr=0.1).step()
+        moved.append(parameter.detach().flatten())
+    assert torch.equal(*moved)
+    assert not torch.equal(moved[0], start.flatten())
+
+
 def test_muon_leaves_what_has_no_gradient() -> None:
     parameter = nn.Parameter(torch.ones(2, 2))
     Muon([parameter], lr=1.0, weight_decay=0.5).step()
@@ -66,13 +79,13 @@ def test_muon_leaves_what_has_no_gradient() -> None:
         ("model.language_model.layers.0.self_attn.q_proj.weight", (4, 4), True),
         ("model.visual.merger.mlp.0.weight", (4, 4), True),
         ("model.language_model.embed_tokens.weight", (9, 4), False),
-        ("model.visual.patch_embed.proj.weight", (4, 3, 2, 2, 2), False),
+        ("model.visual.patch_embed.proj.weight", (4, 3, 2, 2, 2), True),
         ("lm_head.weight", (9, 4), False),
         ("model.language_model.layers.0.self_attn.q_proj.bias", (4,), False),
         ("model.language_model.norm.weight", (4,), False),
     ],
 )
-def test_muon_takes_hidden_matrices_only(name: str, shape: tuple[int, ...], is_muon: bool) -> None:
+def test_muon_takes_hidden_weights_only(name: str, shape: tuple[int, ...], is_muon: bool) -> None:
     parameter = nn.Parameter(torch.zeros(shape))
     [optimizer] = build_optimizer([(name, parameter)], name=OptimizerName.MUON, lr=1.0).optimizers
     assert isinstance(optimizer, Muon) is is_muon
