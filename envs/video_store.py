@@ -21,7 +21,7 @@ from videozoom.envs.videos.file_ids import FileStamp, digest_of
 from videozoom.envs.videos.frame_cache import DEFAULT_BYTES, FrameCache, Source
 from videozoom.envs.videos.index import VideoIndex, scan
 from videozoom.envs.videos.lru import LRU
-from videozoom.envs.videos.reader import Backend, DecodedFrames, build_reader
+from videozoom.envs.videos.reader import DEFAULT_LIMIT_S, Backend, DecodedFrames, build_reader
 from videozoom.envs.videos.resizing import Resize
 
 __all__ = ["Resize", "VideoStore", "VideoStoreStats"]
@@ -78,6 +78,7 @@ class VideoStore:
         double_slow_below_s: float = 0.0,
         resize: Resize = Resize.BICUBIC,
         backend: Backend = Backend.PYAV,
+        decode_limit_s: float = DEFAULT_LIMIT_S,
         max_filled: float = 0.0,
         memory_bytes: int = 512 * 2**20,
         cache: Path | None = None,
@@ -97,6 +98,7 @@ class VideoStore:
             double_slow_below_s: shorter videos get twice the slow pixels (LOVE-R1's evaluation: 60).
             resize: the filter.
             backend: what decodes.
+            decode_limit_s: seconds that decoding a clip may take where the backend runs in a process of its own.
             max_filled: the largest share of a clip's frames that may show a neighbour because they cannot be decoded.
             memory_bytes: the most memory that remembered clips take; 0 remembers none. Fast views that lie on the disk
                 are mapped and take none; as many bytes of them are kept open besides.
@@ -109,7 +111,7 @@ class VideoStore:
         self._frame_tokens = (fast_frame_tokens, slow_frame_tokens)
         self._double_below_s = (double_fast_below_s, double_slow_below_s)
         self._resize = Resize(resize)
-        self._reader = build_reader(backend)
+        self._reader = build_reader(backend, limit_s=decode_limit_s)
         self._max_filled = max_filled
         self._memory: LRU[Any] = LRU(memory_bytes)
         self._maps: LRU[_Kept] = LRU(memory_bytes)

@@ -18,7 +18,7 @@ from videozoom.envs.task_files import load_tasks
 from videozoom.envs.tasks import Task
 from videozoom.envs.video_store import Resize, VideoStore
 from videozoom.envs.video_zoom import VideoZoomEnv
-from videozoom.envs.videos.reader import Backend
+from videozoom.envs.videos.reader import Backend, build_reader
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_data import DataSource
 from videozoom.experiments.errors import UserError
@@ -38,8 +38,11 @@ def check_config(config: Config) -> None:
     Raises:
         UserError: the prompt texts cannot be used.
         CheckpointError: `policy.checkpoint` cannot be used.
+        BackendError: the package of `video.backend` is missing or cannot be loaded.
     """
     build_protocol(config)
+    # Asking for its version loads the library.
+    _ = build_reader(Backend(config.video.backend)).fingerprint
     if config.policy.checkpoint is not None:
         from videozoom.policies.qwen_vl import check_checkpoint
 
@@ -110,6 +113,7 @@ def build_frames(config: Config) -> VideoStore:
         double_slow_below_s=video.double_slow_below_s,
         resize=Resize(video.resize),
         backend=Backend(video.backend),
+        decode_limit_s=video.decode_limit_s,
         max_filled=video.max_filled,
         memory_bytes=video.cache_mib * 2**20,
         cache=video.cache,

@@ -23,6 +23,7 @@ USER_ERRORS = frozenset(
     {
         "videozoom.experiments.errors.UserError",
         "videozoom.envs.task_files.TaskFileError",
+        "videozoom.envs.videos.reader.BackendError",
         "videozoom.envs.generated.recipe.RecipeError",
         "videozoom.policies.qwen_vl.CheckpointError",
     }

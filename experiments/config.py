@@ -35,7 +35,10 @@ class Video(Section):
     """Videos shorter than this get twice the tokens in slow clips; 0 for none."""
     resize: Literal["bicubic", "area"] = "bicubic"
     backend: Literal["pyav", "decord", "torchcodec"] = "pyav"
-    """Library that decodes."""
+    """Library that decodes. `decord` and `torchcodec` are installed by extras of these names, run in a process of their
+    own, and refuse kinds of files that they are known to get wrong."""
+    decode_limit_s: Positive = 300.0
+    """Seconds after which that process is stopped, and the video counts as unreadable."""
     max_filled: Fraction = 0.0
     """Largest share of a clip's frames that may show a neighbour because they cannot be decoded; a clip with more is an
     error. Accepted ones are counted in the metrics."""

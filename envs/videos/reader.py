@@ -16,13 +16,23 @@ SizeRule = Callable[[int, int], tuple[int, int]]
 """Gives the height and width that frames are resized to, from those of the upright source frame."""
 
 
+DEFAULT_LIMIT_S = 300.0
+"""Seconds that a request to a library in a process of its own may take."""
+
+
 class Backend(StrEnum):
     """Libraries that decode."""
 
     PYAV = "pyav"
     """The default: exact on every file that says when its frames are shown."""
     DECORD = "decord"
+    """To compare with code that uses it; refuses files that it is known to get wrong."""
     TORCHCODEC = "torchcodec"
+    """Uses the machine's FFmpeg."""
+
+
+class BackendError(Exception):
+    """A backend's package is not installed or cannot be loaded. The message is a sentence that says what to do."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,11 +71,26 @@ class VideoReader(Protocol):
         ...
 
 
-def build_reader(backend: Backend = Backend.PYAV) -> VideoReader:
-    """Return the reader of a backend; raises `ValueError` if its package is not installed."""
-    backend = Backend(backend)
-    if backend is Backend.PYAV:
-        from videozoom.envs.videos.pyav_reader import PyAVReader
+def build_reader(backend: Backend = Backend.PYAV, *, limit_s: float = DEFAULT_LIMIT_S) -> VideoReader:
+    """Return the reader of a backend.
 
-        return PyAVReader()
-    raise ValueError(f"video backend {str(backend)!r} is not there yet; use 'pyav'")
+    Args:
+        backend: the library.
+        limit_s: seconds that a request may take where the library runs in a process of its own (all but `pyav`).
+
+    Raises:
+        BackendError: its package is not installed.
+    """
+    match Backend(backend):
+        case Backend.PYAV:
+            from videozoom.envs.videos.pyav_reader import PyAVReader
+
+            return PyAVReader()
+        case Backend.DECORD:
+            from videozoom.envs.videos import decord_reader, subprocess_reader
+
+            return subprocess_reader.SubprocessReader(decord_reader.LIBRARY, limit_s=limit_s)
+        case Backend.TORCHCODEC:
+            from videozoom.envs.videos import subprocess_reader, torchcodec_reader
+
+            return subprocess_reader.SubprocessReader(torchcodec_reader.LIBRARY, limit_s=limit_s)

@@ -9,6 +9,7 @@ from videozoom.envs.actions import Malformed, MalformedReason, ZoomIn
 from videozoom.envs.span_rules import SpanRules
 from videozoom.envs.task_files import TaskFileError, save_tasks
 from videozoom.envs.tasks import Span, Task
+from videozoom.envs.videos.reader import BackendError
 from videozoom.experiments.build import (
     build_env_maker,
     build_frames,
@@ -73,6 +74,15 @@ def test_video_settings_reach_the_frames(generated: GeneratedWorld) -> None:
     other = build_frames(load_config("demo", [f"video.{override}" for override in overrides]))
     assert other.fast_view(task.video).frames.shape == (6, 56, 56, 3)
     assert other.slow_clip(task.video, Span(4.0, 8.0)).frames.shape == (2, 56, 56, 3)
+
+
+def test_a_backend_that_is_not_installed_is_told_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    config = load_config("demo", ["video.backend=decord"])
+    for build in (check_config, build_frames):
+        with pytest.raises(BackendError, match=r"video backend 'decord' .* run: pip install 'videozoom\[decord\]'"):
+            build(config)
+    check_config(load_config("demo"))
 
 
 def test_protocol_settings_reach_the_protocol(tmp_path: Path) -> None:
