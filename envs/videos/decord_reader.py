@@ -54,7 +54,7 @@ def refusal(index: VideoIndex) -> str | None:
     if index.container_format == "mpegts":
         return "MPEG-TS, where it returns frames of another group of pictures"
     if index.packets.is_discard.any():
-        return "a file with an edit list, where it counts frames that are not shown"
+        return "frames that are not shown (as an edit list wants it), which it counts"
     if has_leading_pictures(index):
         return "open groups of pictures, where it returns neighbouring frames"
     return None

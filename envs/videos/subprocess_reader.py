@@ -33,7 +33,6 @@ class SubprocessReader:
                 f"pip install 'videozoom[{library.name}]', or use 'pyav'"
             )
         self._library = library
-        self._limit_s = limit_s
         self._worker = WorkerProcess(limit_s=limit_s, environment=library.environment)
         self._description: str | None = None
 
@@ -45,7 +44,7 @@ class SubprocessReader:
             try:
                 self._description = self._worker.call(self._library.describe)
             except (WorkerError, Exception) as error:
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]
                 raise BackendError(
                     f"video backend {name!r} cannot be loaded ({reason}); {self._library.needs}, or use 'pyav'"
                 ) from error

@@ -51,7 +51,7 @@ def refusal(index: VideoIndex) -> str | None:
     if index.container_format == "mpegts":
         return "MPEG-TS, where it seeks to other frames"
     if index.packets.is_discard.any():
-        return "a file with an edit list, where it counts frames that are not shown"
+        return "frames that are not shown (as an edit list wants it), which it counts"
     return None
 
 

@@ -49,10 +49,10 @@ class WorkerProcess:
         """Prepare a process.
 
         Args:
-            limit_s: seconds that a request may take, the start of the process included.
+            limit_s: seconds that a request may take, the start of the process included; may be changed later.
             environment: variables of the process, beside those of this one.
         """
-        self._limit_s = limit_s
+        self.limit_s = limit_s
         self._environment = dict(environment or {})
         self._reset()
 
@@ -74,7 +74,7 @@ class WorkerProcess:
             error: Exception | None = None
             is_finished = False
             try:
-                with closing(process.answers((function, arguments), self._limit_s)) as answers:
+                with closing(process.answers((function, arguments), self.limit_s)) as answers:
                     for kind, value in answers:
                         if kind is Answer.ITEM:
                             yield value
@@ -104,7 +104,7 @@ class WorkerProcess:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_limit_s": self._limit_s, "_environment": self._environment}
+        return {"limit_s": self.limit_s, "_environment": self._environment}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
