@@ -6,9 +6,13 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.stream import Discard
 from av.video.stream import VideoStream
 
 from videozoom.envs.observation import VideoDecodeError
+
+MAX_FRAME_PX = 8192 * 8192
+"""Larger ones are the doing of damaged headers."""
 
 
 @contextmanager
@@ -26,11 +30,18 @@ def decode_errors(path: Path) -> Iterator[None]:
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a file and its best video stream, with one decoding thread; closed afterwards."""
-    with av.open(str(path)) as container:
+    # Titles and names in the file may be in any encoding, and nobody reads them here.
+    with av.open(str(path), metadata_errors="replace") as container:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream):
             raise VideoDecodeError(f"{path}: the file has no video stream.")
+        if stream.width * stream.height > MAX_FRAME_PX:
+            raise VideoDecodeError(f"{path}: frames of {stream.width}x{stream.height} pixels are too large.")
+        for other in container.streams:
+            if other is not stream:
+                other.discard = Discard.all
         # One thread: libav's own threads deadlock under load and cost more than they bring.
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
+        stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PX)}
         yield container, stream

@@ -1,31 +1,90 @@
 """Making frames smaller or larger."""
 
+from collections import OrderedDict
+from collections.abc import Sequence
 from enum import StrEnum
 
+import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image
+
+from videozoom.envs.videos.plane_scaling import MIN_SIDE_PX, PlaneScaler
+
+_MAX_SCALERS = 4
+_CUBIC = Image.Resampling.BICUBIC
 
 
 class Resize(StrEnum):
     """How frames are made smaller or larger."""
 
     BICUBIC = "bicubic"
-    """Antialiased bicubic, as LOVE-R1 does."""
+    """Antialiased bicubic of the full-resolution RGB image, as LOVE-R1 does; equal to it but for rounding."""
     AREA = "area"
     """Mean over the box of source pixels; rounded once, and so exact, where the size divides the source's."""
+    SWSCALE = "swscale"
+    """Bicubic in one step with the colour conversion: cheaper, about 43 dB from the above, a little darker."""
 
 
-_FILTERS = {Resize.BICUBIC: Image.Resampling.BICUBIC, Resize.AREA: Image.Resampling.BOX}
+class Resizer:
+    """Resizes images, and keeps what the last few pairs of sizes needed. Not for several threads at once.
+
+    Example:
+        >>> Resizer(Resize.AREA)(np.full((4, 4, 3), 7, np.uint8), (2, 2)).tolist()
+        [[[7, 7, 7], [7, 7, 7]], [[7, 7, 7], [7, 7, 7]]]
+    """
+
+    def __init__(self, resize: Resize) -> None:
+        self.resize = Resize(resize)
+        # Kept over all frames, with one thread: setting up the conversion costs many times the conversion.
+        self._reformatter = VideoReformatter()
+        self._scalers: OrderedDict[tuple[tuple[int, int], tuple[int, int]], PlaneScaler] = OrderedDict()
+
+    def __call__(self, image: NDArray[np.uint8], target: tuple[int, int]) -> NDArray[np.uint8]:
+        """Return an RGB image `[H, W, 3]` at the target's height and width."""
+        height, width = image.shape[:2]
+        if (height, width) == target:
+            return np.ascontiguousarray(image)
+        if self.resize is Resize.AREA:
+            return _area(image, target)
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        return self.swscale(frame, target) if self.resize is Resize.SWSCALE else self.bicubic([frame], target)[0]
+
+    def bicubic(self, frames: Sequence[av.VideoFrame], target: tuple[int, int]) -> NDArray[np.uint8]:
+        """Return frames of one size as RGB `[F, H, W, 3]`, resized; reads them as they are stored, not upright."""
+        source = (frames[0].height, frames[0].width)
+        if min(*source, *target) < MIN_SIDE_PX:
+            pictures = [Image.fromarray(self.rgb(frame)) for frame in frames]
+            return np.stack([np.asarray(picture.resize(target[::-1], _CUBIC)) for picture in pictures])
+        scaler = self._scalers.pop((source, target), None) or PlaneScaler(source, target)
+        self._scalers[source, target] = scaler
+        if len(self._scalers) > _MAX_SCALERS:
+            self._scalers.popitem(last=False)
+        return scaler(frames)
+
+    def swscale(self, frame: av.VideoFrame, target: tuple[int, int]) -> NDArray[np.uint8]:
+        """Return a frame as RGB `[H, W, 3]`, resized with the colour conversion; reads it as it is stored."""
+        height, width = target
+        small = self._reformatter.reformat(
+            frame, width=width, height=height, format="rgb24", interpolation="BICUBIC", threads=1
+        )
+        return np.asarray(small.to_ndarray(), np.uint8)
+
+    def rgb(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        """Return a frame as RGB `[H, W, 3]` at its own size, as it is stored."""
+        return np.asarray(self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray(), np.uint8)
 
 
 def resized(image: NDArray[np.uint8], target: tuple[int, int], resize: Resize) -> NDArray[np.uint8]:
-    """Return an image `[H, W, 3]` at the target's height and width."""
+    """Return an RGB image `[H, W, 3]` at the target's height and width; for many of them use a `Resizer`."""
+    return Resizer(resize)(image, target)
+
+
+def _area(image: NDArray[np.uint8], target: tuple[int, int]) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
-    if (height, width) == target:
-        return np.ascontiguousarray(image)
     picture = Image.fromarray(image)
-    if resize is Resize.AREA and height % target[0] == 0 and width % target[1] == 0:
+    if height % target[0] == 0 and width % target[1] == 0:
         # Rows and columns in one go: `resize` rounds in between, and by that turns fine patterns into brightness.
         return np.asarray(picture.reduce((width // target[1], height // target[0])))
-    return np.asarray(picture.resize((target[1], target[0]), _FILTERS[resize]))
+    return np.asarray(picture.resize((target[1], target[0]), Image.Resampling.BOX))
