@@ -134,9 +134,9 @@ def _has_exact_planes(frame: av.VideoFrame) -> bool:
     """Return whether FFmpeg converts a frame to planes of RGB with the same values as to packed RGB.
 
     For most formats it takes another path, with another interpolation of colours; with odd sizes, another rounding; and
-    it leaves the columns after the last multiple of 8 undefined.
+    it leaves the columns after the last multiple of 16 undefined.
     """
-    is_common = frame.format.name in ("yuv420p", "yuvj420p") and frame.width % 8 == 0 and frame.height % 2 == 0
+    is_common = frame.format.name in ("yuv420p", "yuvj420p") and frame.width % 16 == 0 and frame.height % 2 == 0
     return is_common or frame.format.name in ("rgb24", "gbrp")
 
 
