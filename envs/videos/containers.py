@@ -35,6 +35,8 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream):
             raise VideoDecodeError(f"{path}: the file has no video stream.")
+        if stream.codec_context is None:
+            raise VideoDecodeError(f"{path}: the file does not say how its video is encoded.")
         if stream.width * stream.height > MAX_FRAME_PX:
             raise VideoDecodeError(f"{path}: frames of {stream.width}x{stream.height} pixels are too large.")
         for other in container.streams:
