@@ -61,7 +61,7 @@ class BoundedFolder:
 
     def file(self, name: str) -> Path:
         """Return where a file lies; `name` is a hexadecimal digest with a suffix."""
-        return self.path / name[:2] / name
+        return self.path / name[:1] / name
 
     def touch(self, path: Path) -> None:
         """Note that a file was used."""
@@ -82,7 +82,7 @@ class BoundedFolder:
         with suppress(OSError):
             self._locks.mkdir(parents=True, exist_ok=True)
         # A fixed set of files, so that they need not be removed: that cannot be done safely.
-        with file_lock(self._locks / name[:3], patience_s) as state:
+        with file_lock(self._locks / _lock_name(name), patience_s) as state:
             yield state
 
     @contextmanager
@@ -105,15 +105,18 @@ class BoundedFolder:
         with self._sweeping:
             self._unswept_bytes += _on_disk(num_bytes)
 
-    def make_room(self, num_bytes: int) -> bool:
-        """Return whether a file of this size may be written, after removing what has to go for it."""
+    def make_room(self, name: str, num_bytes: int) -> bool:
+        """Return whether a file of this size may be written, after removing what has to go for it.
+
+        The caller holds the lock of `name`, or there are no locks.
+        """
         with self._sweeping:
             is_due = self._held_bytes is None or self._unswept_bytes >= self.max_bytes // _SWEEP_SHARE
             if not is_due and self._spare_bytes() >= num_bytes:
                 return True
             if num_bytes > self.max_bytes or time.monotonic() < self._full_until_s:
                 return False
-            has_room = self._sweep(_on_disk(num_bytes))
+            has_room = self._sweep(name, _on_disk(num_bytes))
             # Looking again at once would only cost time.
             self._full_until_s = 0.0 if has_room else time.monotonic() + _RETRY_S
             return has_room
@@ -122,7 +125,7 @@ class BoundedFolder:
         """Return how many bytes the files take, as of at most this long ago."""
         with self._sweeping:
             if self._held_bytes is None or time.monotonic() - self._swept_s > max_age_s:
-                self._note_held(sum(entry.num_bytes for entry in self._entries()))
+                self._note_held(sum(entry.num_bytes for entry in self._entries(None)))
             return (self._held_bytes or 0) + self._unswept_bytes
 
     def __getstate__(self) -> dict[str, Any]:
@@ -131,9 +134,9 @@ class BoundedFolder:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state | {"_sweeping": threading.Lock()})
 
-    def _sweep(self, wanted_bytes: int) -> bool:
+    def _sweep(self, name: str, wanted_bytes: int) -> bool:
         """Remove leftovers and the least recently used files until there is room; return whether there is."""
-        entries = sorted(self._entries(), key=lambda entry: entry.used_ns)
+        entries = sorted(self._entries(name), key=lambda entry: entry.used_ns)
         held_bytes = sum(entry.num_bytes for entry in entries)
         bound = self.max_bytes - self.max_bytes // _HEADROOM_SHARE
         excess_bytes = max(held_bytes + wanted_bytes - bound, wanted_bytes - self._spare_bytes())
@@ -157,24 +160,30 @@ class BoundedFolder:
         usage = shutil.disk_usage(self.path)
         return usage.free - min(int(usage.total * _MIN_FREE_SHARE), _MIN_FREE_BYTES)
 
-    def _entries(self) -> Iterator[_Entry]:
-        """Yield the files, and remove temporary ones whose writer is gone."""
+    def _entries(self, name: str | None) -> Iterator[_Entry]:
+        """Yield the files, and remove temporary ones whose writer is gone; the caller has the lock of `name`."""
         for folder in _folders(self.path):
             for found in _files(folder):
                 try:
                     status = found.stat()
                 except OSError:
                     continue  # Removed by another process.
-                if found.name.endswith(TEMPORARY):
-                    self._remove_leftover(Path(found.path), time.time() - status.st_mtime)
-                else:
+                if not found.name.endswith(TEMPORARY):
                     yield _Entry(Path(found.path), _on_disk(status.st_size), status.st_mtime_ns)
+                elif name is not None and _lock_name(found.name) == _lock_name(name):
+                    self.remove(Path(found.path))
+                else:
+                    self._remove_leftover(Path(found.path), time.time() - status.st_mtime)
 
     def _remove_leftover(self, path: Path, age_s: float) -> None:
         with self.lock(path.name, 0.0) as state:
             # A living writer holds the lock.
             if state is LockState.HELD or (state is LockState.UNAVAILABLE and age_s > _LEFTOVER_S):
                 self.remove(path)
+
+
+def _lock_name(name: str) -> str:
+    return name[:2]
 
 
 def _folders(path: Path) -> list[Path]:

@@ -36,7 +36,7 @@ class ColdTier:
             try:
                 with file.open("rb") as source:
                     num_bytes = file.stat().st_size
-                    if self._folder.make_room(num_bytes):
+                    if self._folder.make_room(name, num_bytes):
                         compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
                         with self._folder.writing(name) as target:
                             compressor.copy_stream(source, target, size=num_bytes)

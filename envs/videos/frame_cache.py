@@ -2,11 +2,10 @@
 
 Files are known by the digest of their content, so a video that was moved or copied is found again. The folder holds
 
-    files/    ab/<digest>.id      what the content of the file at a path is called
-              ab/<digest>.index   packet tables, by content
-              ab/<digest>.npy     frames, by content, reader, frame numbers, size and filter
-    cold/     ab/<digest>.npy.zst frames that were not used lately, if a budget is given for them
-    locks/    empty files
+    frames/a/<digest>.npy     frames, by content, reader, frame numbers, size and filter
+    cold/a/<digest>.npy.zst   frames that were not used lately, compressed, if a budget is given for them
+    records/ab                packet tables, by content, and what the content of the file at a path is called
+    locks/ab                  nothing
 
 and can be removed at any time, also while it is in use.
 """
@@ -16,7 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+import av
 
 from videozoom.envs.videos.bounded_folder import BoundedFolder
 from videozoom.envs.videos.cold_tier import ColdTier
@@ -25,15 +26,16 @@ from videozoom.envs.videos.file_locks import LockState
 from videozoom.envs.videos.frame_files import map_frames, write_frames
 from videozoom.envs.videos.index import VideoIndex
 from videozoom.envs.videos.reader import DecodedFrames
-
-_Value = TypeVar("_Value")
+from videozoom.envs.videos.record_log import RecordLog
 
 log = logging.getLogger(__name__)
 
 DEFAULT_BYTES = 20 * 2**30
 _PATIENCE_S = 600.0
 """Longest wait for another process that decodes the same; after it, decoding twice is better than hanging."""
-_FRAMES, _INDEX, _ID = ".npy", ".index", ".id"
+_RECORDS_SHARE = 32
+"""Part of the bound (one 32nd) that packet tables and names may take: enough for many times the frames."""
+_SUFFIX = ".npy"
 _TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # Decoded videos of videozoom. Everything here is made again when it is needed: remove it whenever you like.
 """
@@ -74,21 +76,24 @@ class FrameCache:
         self.folder = Path(folder).absolute()
         locks = self.folder / "locks"
         self._cold = ColdTier(self.folder / "cold", cold_bytes, locks) if cold_bytes else None
-        self._files = BoundedFolder(self.folder / "files", max_bytes, locks, on_evict=self._freeze)
+        self._records = RecordLog(self.folder / "records", max_bytes // _RECORDS_SHARE)
+        frames_bytes = max_bytes - max_bytes // _RECORDS_SHARE
+        self._frames = BoundedFolder(self.folder / "frames", frames_bytes, locks, on_evict=self._freeze)
         self._has_warned = self._is_broken = False
 
     def digest(self, video: Path, stamp: FileStamp) -> str:
         """Return the digest of a file's content; a file whose stamp is known is not read. Raises `OSError`."""
-        name = digest_of(str(video.resolve())) + _ID
         if not stamp.is_settled:
             return content_digest(video)
-        known = self._read(name, lambda data: digest_in(data, stamp))
-        if known is not None:
-            return known
-        with self._only_one(name) as may_write:
-            known = self._read(name, lambda data: digest_in(data, stamp)) or content_digest(video)
-            if may_write and FileStamp.of(video) == stamp:
-                self._write(name, record_of(stamp, known))
+        name = digest_of("file", str(video.resolve()))
+        known = self._recorded_digest(name, stamp)
+        if known is None:
+            with self._only_one(name) as may_write:
+                known = self._recorded_digest(name, stamp)
+                if known is None:
+                    known = content_digest(video)
+                    if may_write and FileStamp.of(video) == stamp:
+                        self._record(name, record_of(stamp, known))
         return known
 
     def index(
@@ -101,17 +106,18 @@ class FrameCache:
             scan: makes the index.
             is_current: asked after `scan`: whether the file still has this content; if not, nothing is kept.
         """
-        name = digest + _INDEX
-        known = self._read(name, VideoIndex.from_bytes)
-        if known is not None:
-            return known, Source.DISK
+        # Another version of the library may see other packets.
+        name = digest_of("index", digest, av.__version__)
+        index = self._recorded_index(name)
+        if index is not None:
+            return index, Source.DISK
         with self._only_one(name) as may_write:
-            known = self._read(name, VideoIndex.from_bytes)
-            if known is not None:
-                return known, Source.DISK
+            index = self._recorded_index(name)
+            if index is not None:
+                return index, Source.DISK
             index = scan()
             if may_write and is_current():
-                self._write(name, index.to_bytes())
+                self._record(name, index.to_bytes())
         return index, Source.DECODED
 
     def frames(
@@ -124,7 +130,7 @@ class FrameCache:
             decode: makes the frames.
             is_current: asked after `decode`: whether the file still has this content; if not, nothing is kept.
         """
-        name = key + _FRAMES
+        name = key + _SUFFIX
         known = self._mapped(name)
         if known is not None:
             return known, Source.DISK
@@ -142,7 +148,8 @@ class FrameCache:
     def num_bytes(self) -> int:
         """Return how many bytes the cache takes on the disk, as of a minute ago at most."""
         try:
-            return self._files.num_bytes() + (self._cold.num_bytes() if self._cold else 0)
+            cold_bytes = self._cold.num_bytes() if self._cold else 0
+            return self._frames.num_bytes() + self._records.num_bytes() + cold_bytes
         except OSError:
             return 0
 
@@ -152,24 +159,26 @@ class FrameCache:
     @contextmanager
     def _only_one(self, name: str) -> Iterator[bool]:
         """Keep others from making the same while the block runs; yields whether the result may be written."""
-        with self._files.lock(name, _PATIENCE_S) as state:
+        with self._frames.lock(name, _PATIENCE_S) as state:
             yield state is not LockState.TIMED_OUT and not self._is_broken
 
-    def _read(self, name: str, parse: Callable[[bytes], _Value | None]) -> _Value | None:
-        """Return what a file holds, `None` if it is not there or not to be used."""
-        path = self._files.file(name)
-        try:
-            value = parse(path.read_bytes())
-        except OSError:
-            return None
-        except ValueError:
-            self._remove(path)
-            return None
-        self._files.touch(path)
-        return value
+    def _recorded_digest(self, name: str, stamp: FileStamp) -> str | None:
+        record = self._records.get(name)
+        return None if record is None else digest_in(record, stamp)
+
+    def _recorded_index(self, name: str) -> VideoIndex | None:
+        record = self._records.get(name)
+        with suppress(ValueError):  # Of another version.
+            return None if record is None else VideoIndex.from_bytes(record)
+        return None
+
+    def _record(self, name: str, record: bytes) -> None:
+        with self._giving_up():
+            if self._is_ready():
+                self._records.put(name, record)
 
     def _mapped(self, name: str) -> DecodedFrames | None:
-        path = self._files.file(name)
+        path = self._frames.file(name)
         try:
             mapped = map_frames(path)
         except OSError:
@@ -177,20 +186,14 @@ class FrameCache:
         except ValueError:
             self._remove(path)
             return None
-        self._files.touch(path)
+        self._frames.touch(path)
         return mapped
-
-    def _write(self, name: str, data: bytes) -> None:
-        with self._giving_up():
-            if self._has_room(len(data)):
-                with self._files.writing(name) as file:
-                    file.write(data)
 
     def _kept(self, name: str, decoded: DecodedFrames) -> DecodedFrames:
         """Return the same frames, mapped from the file they are now in; those in memory if they cannot be kept."""
         with self._giving_up():
-            if self._has_room(decoded.frames.nbytes):
-                with self._files.writing(name) as file:
+            if self._has_room(name, decoded.frames.nbytes):
+                with self._frames.writing(name) as file:
                     write_frames(file, decoded)
         return self._mapped(name) or decoded
 
@@ -201,8 +204,8 @@ class FrameCache:
         with self._giving_up():
             try:
                 num_bytes = self._cold.thawed_bytes(name)
-                if num_bytes is not None and self._has_room(num_bytes):
-                    with self._files.writing(name) as file:
+                if num_bytes is not None and self._has_room(name, num_bytes):
+                    with self._frames.writing(name) as file:
                         self._cold.thaw(name, file)
                     return self._mapped(name)
             except ValueError:
@@ -211,13 +214,14 @@ class FrameCache:
 
     def _freeze(self, path: Path) -> None:
         """Compress frames that have to go, if there is a place for them."""
-        if self._cold is not None and path.suffix == _FRAMES:
+        if self._cold is not None:
             try:
                 self._cold.freeze(path)
             except OSError as error:
                 self._warn_once(f"cannot keep compressed frames ({_reason(error)})")
 
-    def _has_room(self, num_bytes: int) -> bool:
+    def _is_ready(self) -> bool:
+        """Make the folder if it is not there; return whether anything is to be written."""
         if self._is_broken:
             return False
         tag = self.folder / "CACHEDIR.TAG"
@@ -225,14 +229,19 @@ class FrameCache:
             # Backup programs leave out folders that hold this file.
             self.folder.mkdir(parents=True, exist_ok=True)
             tag.write_text(_TAG, encoding="ascii")
-        if self._files.make_room(num_bytes):
+        return True
+
+    def _has_room(self, name: str, num_bytes: int) -> bool:
+        if not self._is_ready():
+            return False
+        if self._frames.make_room(name, num_bytes):
             return True
         self._warn_once(f"has no room for {num_bytes / 2**20:.1f} MiB, or the disk is almost full")
         return False
 
     def _remove(self, path: Path) -> None:
         with suppress(OSError):
-            self._files.remove(path)
+            self._frames.remove(path)
 
     @contextmanager
     def _giving_up(self) -> Iterator[None]:
