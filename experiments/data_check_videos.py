@@ -3,7 +3,6 @@
 import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,8 +11,7 @@ import numpy as np
 
 from videozoom.envs.observation import VideoDecodeError
 from videozoom.envs.sampling import PATCH_PX, fast_frame_indices, frame_size
-from videozoom.envs.videos.containers import opened
-from videozoom.envs.videos.index import VideoIndex, scan
+from videozoom.envs.videos.index import NoTimestampsError, VideoIndex, scan
 from videozoom.envs.videos.reader import build_reader
 from videozoom.envs.videos.resizing import Resize
 from videozoom.envs.videos.worker_process import WorkerError, WorkerProcess
@@ -67,7 +65,8 @@ def probe(video: Path, decode: bool) -> VideoFacts:
     try:
         index = scan(video)
     except VideoDecodeError as error:
-        kind = ProblemKind.NO_TIMESTAMPS if _lacks_timestamps(video) else ProblemKind.UNREADABLE_VIDEO
+        is_untimed = isinstance(error, NoTimestampsError)
+        kind = ProblemKind.NO_TIMESTAMPS if is_untimed else ProblemKind.UNREADABLE_VIDEO
         return VideoFacts(None, 0, ((kind, _reason(video, error)),))
     if index.num_missing:
         message = f"the file is cut short: {index.num_missing} of the frames it announces are missing"
@@ -115,12 +114,6 @@ def _is_variable(intervals: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> boo
         return False
     usual = float(np.median(intervals))
     return bool((np.abs(intervals - usual) > max(1.0, 0.1 * usual)).any())
-
-
-def _lacks_timestamps(video: Path) -> bool:
-    with suppress(Exception), opened(video) as (container, stream):
-        return any(packet.pts is None for packet in container.demux(stream) if packet.size)
-    return False
 
 
 def _reason(video: Path, error: VideoDecodeError) -> str:

@@ -18,6 +18,10 @@ _VERSION = 1
 """Of the form that `VideoIndex.to_bytes` returns, and of what `scan` finds."""
 
 
+class NoTimestampsError(VideoDecodeError):
+    """A file does not say when its frames are shown."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PacketTable:
     """The packets of the video stream in the order of the file, which is the order of decoding; P packets."""
@@ -110,9 +114,10 @@ def scan(path: Path) -> VideoIndex:
     """Return a file's index, from its packets and without decoding.
 
     Raises:
-        VideoDecodeError: if the file cannot be read, or does not say when its frames are shown. AVI files with B-frames
-            do not: they store the order of decoding alone. (MPEG-4 part 2 is readable in them nevertheless, because its
-            frames carry their times themselves.)
+        VideoDecodeError: if the file cannot be read.
+        NoTimestampsError: if it does not say when its frames are shown. AVI files with B-frames do not: they store the
+            order of decoding alone. (MPEG-4 part 2 is readable in them nevertheless, because its frames carry their
+            times themselves.)
     """
     with decode_errors(path), opened(path) as (container, stream):
         codec, time_base = stream.codec.canonical_name, stream.time_base
@@ -121,7 +126,7 @@ def scan(path: Path) -> VideoIndex:
             raise VideoDecodeError(f"{path}: the video has no frames.")
         pts, is_key, is_discard, position, length = zip(*rows, strict=True)
         if not time_base or None in pts or _has_guessed_pts(container, stream):
-            raise VideoDecodeError(
+            raise NoTimestampsError(
                 f"{path}: the file does not say when its frames are shown; encode it again, for instance as .mp4."
             )
         packets = PacketTable(

@@ -32,6 +32,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_numbered_video(folder / "good.mkv", range(0, 4000, 33), container_format="matroska")
     write_numbered_video(folder / "vfr.mp4", [*range(0, 2000, 40), *range(2000, 4001, 400)])
     write_numbered_video(folder / "no_times.h264", steady, container_format="h264", options={"bf": "2"})
+    write_numbered_video(folder / "no_times.avi", steady, container_format="avi", options={"bf": "2"})
     data = (folder / "good.mp4").read_bytes()
     start = data.index(b"mdat") + 4
     (folder / "cut.mp4").write_bytes(data[: start + (len(data) - start) * 6 // 10])
@@ -103,6 +104,7 @@ EVERY_KIND: list[tuple[Row | str, list[ProblemKind]]] = [
     (row(20, duration_s=9.0, evidence=[[1, 2], [5, 8]]), [ProblemKind.WRONG_DURATION, ProblemKind.EVIDENCE_OUTSIDE]),
     (row(21, "vfr.mp4"), [ProblemKind.VARIABLE_FRAME_RATE]),
     (row(22, "folder.mp4"), [ProblemKind.MISSING_VIDEO]),
+    (row(23, "no_times.avi"), [ProblemKind.NO_TIMESTAMPS]),
 ]
 
 
@@ -120,8 +122,8 @@ def test_every_kind_of_problem_is_found_where_it_is_and_nowhere_else(
     kinds = [kind for kind, _ in expected]
     assert report["counts"] == {kind: kinds.count(kind) for kind in kinds}
     assert (report["file"], report["ok"]) == (str(path), False)
-    assert (report["num_rows"], report["num_tasks"], report["num_videos"]) == (22, 18, 8)
-    assert "Checking videos: 6/6" in captured.err
+    assert (report["num_rows"], report["num_tasks"], report["num_videos"]) == (23, 19, 9)
+    assert "Checking videos: 7/7" in captured.err
     problems = {it["kind"]: it for it in report["problems"]}
     assert problems["missing_video"] | {"message": ""} == {
         "kind": "missing_video",
