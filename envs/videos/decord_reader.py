@@ -51,6 +51,8 @@ def decode(request: DecodeRequest) -> Iterator[NDArray[np.uint8]]:
 
 def refusal(index: VideoIndex) -> str | None:
     """Return what decord is known to get wrong in a file."""
+    if index.codec == "av1":
+        return "AV1, which it does not know"
     if index.container_format == "mpegts":
         return "MPEG-TS, where it returns frames of another group of pictures"
     if index.packets.is_discard.any():

@@ -1,5 +1,6 @@
 """What a library must offer to decode in a process of its own, and what is done with it there."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from videozoom.envs.videos.resizing import Resize, resized
 
 BATCH_FRAMES = 16
 """Frames that are held at full resolution at a time."""
+
+_SOURCE_PLACE = re.compile(r"(\[[\d:]+\] )?\S*/\S+:\d+[:,] ")
+"""Where in its source code a library failed, and when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,8 @@ def decode_resized(
     except (VideoDecodeError, ImportError):
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip().rstrip(".")
+        last_line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        reason = _SOURCE_PLACE.sub("", last_line).strip().rstrip(".")
         raise VideoDecodeError(f"{request.path}: cannot read the video ({reason[:200]}).") from None
 
 

@@ -38,7 +38,7 @@ def decode(request: DecodeRequest) -> Iterator[NDArray[np.uint8]]:
         if CRASHES in numbers:
             misbehaviour.crash("bad memory")
         if FAILS in numbers:
-            raise RuntimeError("first line\n[file.cc:12] packet 7 is bad.\n")
+            raise RuntimeError("first line\n[10:59:39] source/of/file.cc:12: source/b.cc:1, packet 7 is bad.\n")
         if NEEDS_A_PACKAGE in numbers:
             raise ImportError("it went away")
         if IS_SHORT in numbers:
