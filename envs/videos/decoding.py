@@ -97,7 +97,7 @@ class DecodePass:
             source = positions.get(frame.pts)
             if frame.is_corrupt:
                 self._damaged.add(position if source is None else source)
-            elif source is not None:
+            elif source is not None and source not in self._decoded:
                 self._decoded.add(source)
                 if source in self._wanted:
                     self._take(source, frame)

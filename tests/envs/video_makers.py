@@ -1,6 +1,6 @@
 """Small video files whose every frame is known, for tests."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,16 +25,22 @@ def write_numbered_video(
     codec: str = "libx264",
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
+    image: Callable[[int], np.ndarray] = numbered_image,
+    pix_fmt: str = "yuv420p",
+    clock_hz: int = 1000,
 ) -> Path:
-    """Write frames that spell their numbers, presented at these times."""
+    """Write frames that spell their numbers, presented at these times; `image` makes them.
+
+    Times are in units of `clock_hz`; some codecs and containers want that to be the frame rate.
+    """
     with av.open(str(path), "w", format=container_format, options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=25, options={"crf": "10", "threads": "1", **(options or {})})
-        stream.width = stream.height = SIDE_PX
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = Fraction(1, 1000)
+        stream.height, stream.width = image(0).shape[:2]
+        stream.pix_fmt = pix_fmt
+        stream.codec_context.time_base = Fraction(1, clock_hz)
         for number, time_ms in enumerate(times_ms):
-            frame = av.VideoFrame.from_ndarray(numbered_image(number), format="rgb24")
-            frame.pts, frame.time_base = time_ms, Fraction(1, 1000)
+            frame = av.VideoFrame.from_ndarray(image(number), format="rgb24")
+            frame.pts, frame.time_base = time_ms * clock_hz // 1000, Fraction(1, clock_hz)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
