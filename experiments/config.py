@@ -33,7 +33,9 @@ class Video(Section):
     """Videos shorter than this get twice the tokens in the fast view; 0 for none."""
     double_slow_below_s: NonNegative = 0.0
     """Videos shorter than this get twice the tokens in slow clips; 0 for none."""
-    resize: Literal["bicubic", "area"] = "bicubic"
+    resize: Literal["bicubic", "area", "swscale"] = "bicubic"
+    """`bicubic` is antialiased, as in the released code; `area` the mean over a box, exact where the size divides the
+    source's; `swscale` bicubic by the decoder, cheaper and a little off."""
     backend: Literal["pyav", "decord", "torchcodec"] = "pyav"
     """Library that decodes. `decord` and `torchcodec` are installed by extras of these names, run in a process of their
     own, and refuse kinds of files that they are known to get wrong."""

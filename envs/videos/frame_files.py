@@ -6,24 +6,27 @@ a file does not grow on the disk before its data is there, which is why nothing 
 """
 
 import json
+import math
 import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from videozoom.envs.videos.reader import DecodedFrames
 
-_MARK = b"frames1\n"
+_MARK = b"frames2\n"
 """Last bytes of the file; before them the length of the note in 8 digits, before that the note."""
 _TAIL_BYTES = 8 + len(_MARK)
 
 
 def write_frames(file: BinaryIO, decoded: DecodedFrames) -> None:
     """Write frames into an empty file, opened for writing."""
-    np.lib.format.write_array(file, decoded.frames, allow_pickle=False)
-    note = json.dumps({"filled": list(decoded.filled)}).encode()
+    frames = np.ascontiguousarray(decoded.frames)
+    np.lib.format.write_array(file, frames, allow_pickle=False)
+    facts = {"start": file.tell() - frames.nbytes, "shape": frames.shape, "filled": decoded.filled}
+    note = json.dumps(facts).encode()
     file.write(note + f"{len(note):8d}".encode() + _MARK)
 
 
@@ -37,24 +40,27 @@ def map_frames(path: Path) -> DecodedFrames:
         ValueError: it is damaged.
     """
     with path.open("rb") as file:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError(f"{path} has an unknown version")
-        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        if len(shape) != 4 or is_fortran or dtype != np.uint8:
-            raise ValueError(f"{path} does not hold frames")
-        start = file.tell()
-        filled = _read_filled(file, start + int(np.prod(shape)))
-        mapped: NDArray[np.uint8] = np.memmap(file, np.uint8, mode="r", offset=start, shape=shape)
+        try:
+            facts, end = _read_note(file)
+            start, shape, filled = int(facts["start"]), tuple(facts["shape"]), tuple(facts["filled"])
+            if start + math.prod(shape) != end or len(shape) != 4:
+                raise ValueError("its note is about another array")
+            mapped: NDArray[np.uint8] = np.memmap(file, np.uint8, mode="r", offset=start, shape=shape)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is damaged ({error})") from error
     return DecodedFrames(np.asarray(mapped), filled)
 
 
-def _read_filled(file: BinaryIO, start: int) -> tuple[int, ...]:
-    """Return what the note says, which begins at byte `start`; raises `ValueError` if the file is not whole."""
-    num_bytes = os.fstat(file.fileno()).st_size - start
-    if num_bytes < _TAIL_BYTES:
-        raise ValueError(f"{file.name} is cut short")
+def _read_note(file: BinaryIO) -> tuple[dict[str, Any], int]:
+    """Return what the note says and where it begins; raises `ValueError` if there is none."""
+    num_bytes = os.fstat(file.fileno()).st_size
+    file.seek(max(0, num_bytes - _TAIL_BYTES))
+    tail = file.read()
+    if len(tail) < _TAIL_BYTES or not tail.endswith(_MARK):
+        raise ValueError("it is cut short")
+    note_bytes = int(tail[: -len(_MARK)])
+    start = num_bytes - _TAIL_BYTES - note_bytes
+    if note_bytes < 0 or start < 0:
+        raise ValueError("its note is longer than itself")
     file.seek(start)
-    note = file.read(num_bytes)
-    if not note.endswith(_MARK) or int(note[-_TAIL_BYTES : -len(_MARK)]) != num_bytes - _TAIL_BYTES:
-        raise ValueError(f"{file.name} is damaged")
-    return tuple(json.loads(note[:-_TAIL_BYTES])["filled"])
+    return json.loads(file.read(note_bytes)), start

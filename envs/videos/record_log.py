@@ -102,10 +102,8 @@ def _packed(name: str, record: bytes) -> bytes:
 
 
 def _is_sound(record: bytes) -> bool:
-    name, _, checksum = _HEADER.unpack_from(record)
-    return _packed(name.hex(), record[_HEADER.size :])[_HEADER.size - 4 : _HEADER.size] == checksum.to_bytes(
-        4, "little"
-    )
+    name = record[: _HEADER.size - 8].hex()
+    return record[: _HEADER.size] == _packed(name, record[_HEADER.size :])[: _HEADER.size]
 
 
 def _records(data: bytes) -> Iterator[tuple[int, int]]:

@@ -1,15 +1,21 @@
+import os
 import pickle
+import shutil
+import threading
+import time
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from cache_processes import Asking, ask_at_once
 from PIL import Image
 from video_makers import frame_numbers, write_numbered_video
 
 from videozoom.envs.observation import VideoDecodeError
 from videozoom.envs.tasks import Span
 from videozoom.envs.video_store import VideoStore
+from videozoom.envs.videos.reader import DecodedFrames
 
 STEADY_MS = range(0, 8000, 40)
 """8 s at 25 frames per second."""
@@ -302,3 +308,247 @@ def test_damaged_data_gives_right_frames_or_an_error(tmp_path: Path, steady: Pat
     assert 6 <= len(lost) <= 24  # a damage is felt, and at most to the end of its two seconds
     with pytest.raises(VideoDecodeError, match=r"frames cannot be decoded; the file is damaged\.$"):
         small_store(slow_fps=25.0).slow_clip(*lost[0])
+
+
+def one_by_one(store: VideoStore, steady: Path) -> tuple[int, ...]:
+    """Return where the last clip came from: memory, disk, compressed, decoded; and how many files were scanned."""
+    before = store.stats
+    store.fast_view(steady)
+    took = store.stats - before
+    return took.num_memory_hits, took.num_disk_hits, took.num_cold_hits, took.num_decodes, took.num_scans
+
+
+@pytest.mark.parametrize("resize", ["area", "bicubic", "swscale"])
+def test_the_cache_on_the_disk_changes_no_pixel_time_or_key(steady: Path, tmp_path: Path, resize: str) -> None:
+    plain = small_store(resize=resize).fast_view(steady)
+    for _ in range(2):
+        cached = small_store(resize=resize, cache=tmp_path / "cache").fast_view(steady)
+        assert np.array_equal(cached.frames, plain.frames)
+        assert np.array_equal(cached.times_s, plain.times_s)
+        assert cached.span_s == plain.span_s
+
+
+def test_a_known_video_is_neither_scanned_nor_decoded_again(steady: Path, tmp_path: Path) -> None:
+    first = small_store(cache=tmp_path / "cache")
+    assert one_by_one(first, steady) == (0, 0, 0, 1, 1)
+    assert one_by_one(first, steady) == (1, 0, 0, 0, 0)
+    second = small_store(cache=tmp_path / "cache")
+    assert second.duration_s(steady) == pytest.approx(8.0)
+    assert one_by_one(second, steady) == (0, 1, 0, 0, 0)
+    assert one_by_one(second, steady) == (1, 0, 0, 0, 0)
+    # Control: with other settings, the frames are others and the packets the same.
+    assert one_by_one(small_store(cache=tmp_path / "cache", fast_fps=1.0), steady) == (0, 0, 0, 1, 0)
+    assert one_by_one(small_store(cache=tmp_path / "cache", fast_frame_tokens=2), steady) == (0, 0, 0, 1, 0)
+    assert one_by_one(small_store(cache=tmp_path / "cache", resize="bicubic"), steady) == (0, 0, 0, 1, 0)
+    assert one_by_one(small_store(), steady) == (0, 0, 0, 1, 1)
+
+
+def test_fast_views_are_mapped_and_never_copied(steady: Path, tmp_path: Path) -> None:
+    store = small_store(cache=tmp_path / "cache")
+    views = [store.fast_view(steady), small_store(cache=tmp_path / "cache").fast_view(steady)]
+    assert store.fast_view(steady) is views[0]
+    for view in views:
+        assert type(view.frames) is np.ndarray
+        assert isinstance(view.frames.base, np.memmap)
+        with pytest.raises(ValueError, match="read-only"):
+            view.frames[0] = 0
+
+
+ASK_A_STORE = """
+import numpy as np
+from videozoom.envs.video_store import VideoStore
+from pathlib import Path
+store = VideoStore(fast_frame_tokens=1, slow_frame_tokens=4, resize="area", cache=Path(sys.argv[2]))
+"""
+TELL = """
+view, stats = store.fast_view(Path(sys.argv[1])), store.stats
+print(stats.num_decodes, stats.num_scans, stats.num_disk_hits, view.key, type(view.frames.base).__name__)
+"""
+
+
+def test_eight_processes_that_ask_at_once_decode_and_scan_once(steady: Path, tmp_path: Path) -> None:
+    asking = [Asking(ASK_A_STORE, TELL, steady, tmp_path / "cache") for _ in range(8)]
+    said = sorted(line.split() for [line] in ask_at_once(asking))
+    keys = {words[3] for words in said}
+    assert len(keys) == 1
+    assert [[int(number) for number in words[:3]] for words in said].count([0, 0, 1]) in (6, 7)
+    assert sum(int(words[0]) for words in said) == 1
+    assert sum(int(words[1]) for words in said) == 1
+    assert {words[4] for words in said} == {"memmap"}
+
+
+def test_threads_share_a_store(steady: Path, tmp_path: Path) -> None:
+    store, barrier, clips = small_store(cache=tmp_path / "cache"), threading.Barrier(6), []
+
+    def run(number: int) -> None:
+        barrier.wait()
+        clips.append((store.fast_view(steady), store.slow_clip(steady, Span(number, number + 1.0))))
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({view.key for view, _ in clips}) == 1
+    for _, clip in clips:
+        first = round(clip.span_s.start_s * 25)
+        assert frame_numbers(clip.frames) == [first, first + 24]
+    assert store.stats.num_clips == 12
+    assert store.stats.num_decodes == 7
+
+
+def test_a_copy_and_a_moved_video_are_recognised(steady: Path, tmp_path: Path) -> None:
+    store = small_store(cache=tmp_path / "cache")
+    view = store.fast_view(shutil.copyfile(steady, tmp_path / "a.mp4"))
+    shutil.copyfile(tmp_path / "a.mp4", tmp_path / "b.mp4")
+    (tmp_path / "a.mp4").rename(tmp_path / "c.mp4")
+    for name in ("b.mp4", "c.mp4"):
+        other = small_store(cache=tmp_path / "cache")
+        assert other.fast_view(tmp_path / name) == view
+        assert (other.stats.num_decodes, other.stats.num_scans) == (0, 0)
+
+
+def test_a_file_that_was_replaced_is_read_again_despite_the_cache(tmp_path: Path) -> None:
+    path = write_numbered_video(tmp_path / "v.mp4", range(0, 2000, 40))
+    store = small_store(cache=tmp_path / "cache")
+    before = store.fast_view(path)
+    # Of the same size and, as far as the clock of the file system tells, written at the same time.
+    status = path.stat()
+    other = write_numbered_video(tmp_path / "w.mp4", range(40, 2040, 40)).read_bytes()
+    path.write_bytes(other + bytes(max(0, status.st_size - len(other))))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    after = store.fast_view(path)
+    assert before.key != after.key
+    assert small_store(cache=tmp_path / "cache").fast_view(path) == after
+
+
+def test_slow_clips_stay_in_memory(steady: Path, tmp_path: Path) -> None:
+    span = Span(1.0, 3.0)
+    store = small_store(cache=tmp_path / "cache")
+    store.slow_clip(steady, span)
+    store.slow_clip(steady, span)
+    assert (store.stats.num_memory_hits, store.stats.num_decodes) == (1, 1)
+    other = small_store(cache=tmp_path / "cache")
+    assert other.slow_clip(steady, span) == store.slow_clip(steady, span)
+    assert (other.stats.num_decodes, other.stats.num_scans) == (1, 0)
+    assert list(tmp_path.rglob("*.npy")) == []
+
+
+def test_a_pickled_store_is_on_the_same_cache(steady: Path, tmp_path: Path) -> None:
+    store = small_store(cache=tmp_path / "cache")
+    view = store.fast_view(steady)
+    data = pickle.dumps(store)
+    assert len(data) < 3000
+    copy = pickle.loads(data)
+    assert copy.stats.num_clips == 0
+    assert copy.fast_view(steady) == view
+    assert (copy.stats.num_disk_hits, copy.stats.num_decodes, copy.stats.num_scans) == (1, 0, 0)
+
+
+def test_open_fast_views_are_bounded_too(tmp_path: Path) -> None:
+    paths = [write_numbered_video(tmp_path / f"{n}.mp4", range(0, 2000, 40 + n)) for n in range(3)]
+    view_bytes = 4 * 28 * 28 * 3
+    store = small_store(cache=tmp_path / "cache", memory_bytes=2 * view_bytes)
+    for path in (*paths, paths[2], paths[0]):
+        assert store.fast_view(path).frames.nbytes == view_bytes
+    assert (store.stats.num_memory_hits, store.stats.num_disk_hits, store.stats.num_decodes) == (1, 1, 3)
+
+
+def test_compressed_fast_views_count_on_their_own(tmp_path: Path) -> None:
+    paths = [write_numbered_video(tmp_path / f"{n}.mp4", range(0, 2000, 40 + n)) for n in range(2)]
+    settings = {"cache": tmp_path / "cache", "disk_bytes": 20_000, "cold_bytes": 10**6}
+    for path in paths:
+        small_store(**settings).fast_view(path)
+    assert one_by_one(small_store(**settings), paths[0]) == (0, 0, 1, 0, 0)
+
+
+def test_counters_add_up_and_subtract(steady: Path) -> None:
+    store = small_store()
+    store.fast_view(steady)
+    before = store.stats
+    store.fast_view(steady)
+    assert (store.stats - before).num_clips == (store.stats - before).num_memory_hits == 1
+    assert before + (store.stats - before) == store.stats
+    assert (before.num_frames, before.num_bytes) == (16, 16 * 28 * 28 * 3)
+
+
+class Patching:
+    """A reader that cannot decode some frames of each request, and counts the requests."""
+
+    fingerprint = "patching"
+
+    def __init__(self, *filled: int) -> None:
+        self.filled, self.num_reads = filled, 0
+
+    def read(self, path: Path, index: object, frames: np.ndarray, size: object, resize: object) -> DecodedFrames:
+        self.num_reads += 1
+        return DecodedFrames(np.zeros((len(frames), 28, 28, 3), np.uint8), self.filled)
+
+
+def patched(reader: Patching, **settings: object) -> VideoStore:
+    store = small_store(**settings)
+    store._reader = reader
+    return store
+
+
+def test_frames_that_show_a_neighbour_are_an_error_unless_allowed(steady: Path) -> None:
+    for num_filled, max_filled, is_allowed in ((0, 0.0, True), (1, 0.0, False), (4, 0.25, True), (5, 0.25, False)):
+        store = patched(Patching(*range(num_filled)), max_filled=max_filled)
+        for read in (store.fast_view, store.fast_view):
+            if is_allowed:
+                assert len(read(steady).frames) == 16
+            else:
+                with pytest.raises(
+                    VideoDecodeError, match=rf"{num_filled} of 16 frames cannot be decoded; the file is damaged\.$"
+                ):
+                    read(steady)
+        assert store.stats.num_filled == (num_filled if is_allowed else 0)
+        assert store.stats.num_errors == (0 if is_allowed else 2)
+
+
+def test_a_damaged_video_is_decoded_once_whether_or_not_it_is_accepted(steady: Path, tmp_path: Path) -> None:
+    reader = Patching(1, 2)
+    for max_filled in (0.0, 0.5, 0.0):
+        for _ in range(2):
+            store = patched(reader, max_filled=max_filled, cache=tmp_path / "cache")
+            if max_filled:
+                store.fast_view(steady)
+                assert store.stats.num_filled == 2
+            else:
+                for _ in range(2):
+                    with pytest.raises(VideoDecodeError, match="2 of 16 frames"):
+                        store.fast_view(steady)
+    assert reader.num_reads == 1
+
+
+def test_a_file_that_is_replaced_while_it_is_decoded_is_not_kept(tmp_path: Path) -> None:
+    path = write_numbered_video(tmp_path / "v.mp4", range(0, 2000, 40))
+
+    class Replacing(Patching):
+        def read(self, path: Path, *arguments: object) -> DecodedFrames:
+            later_s = time.time() + 100
+            os.utime(path, (later_s, later_s))
+            return super().read(path, *arguments)  # type: ignore[arg-type]
+
+    patched(Replacing(), cache=tmp_path / "cache").fast_view(path)
+    assert list(tmp_path.rglob("*.npy")) == []
+    patched(Patching(), cache=tmp_path / "cache").fast_view(path)
+    assert len(list(tmp_path.rglob("*.npy"))) == 1
+
+
+def test_a_file_that_is_cut_short_has_no_fast_view_with_a_cache_either(tmp_path: Path, steady: Path) -> None:
+    data = steady.read_bytes()
+    start = data.index(b"mdat")
+    (tmp_path / "cut.mp4").write_bytes(data[: start + (len(data) - start) * 6 // 10])
+    for num_scans in (1, 0):
+        store = small_store(cache=tmp_path / "cache")
+        with pytest.raises(VideoDecodeError, match=r"cut.mp4: the file is cut short; \d+ frames are missing"):
+            store.fast_view(tmp_path / "cut.mp4")
+        assert (store.stats.num_scans, store.stats.num_decodes, store.stats.num_errors) == (num_scans, 0, 1)
+
+
+def test_broken_files_are_decode_errors_with_a_cache_as_well(tmp_path: Path, steady: Path) -> None:
+    store = small_store(cache=tmp_path / "cache")
+    for name, path in broken_files(tmp_path, steady).items():
+        with pytest.raises(VideoDecodeError, match=rf"{name}.mp4: .*\.$"):
+            store.fast_view(path)

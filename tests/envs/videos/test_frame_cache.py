@@ -256,7 +256,11 @@ def test_a_file_of_something_else_is_made_again(folder: Path, tmp_path: Path) ->
     [path] = folder.rglob("*.npy")
     good = path.read_bytes()
     np.save(tmp_path / "floats.npy", np.zeros(SHAPE, np.float32))
-    for bad in (b"noise" * 3000, (tmp_path / "floats.npy").read_bytes(), good + b"more", good[:-20] + b"x" * 20):
+    notes = [b'{"filled": []}', b"[]", b"7", b'{"start": 0, "shape": [9536], "filled": []}', b"x", b""]
+    ends = [note + f"{len(note):8d}".encode() + good[-8:] for note in notes]
+    ends += [b"%8d" % length + good[-8:] for length in (-1, 99_999)]
+    floats = (tmp_path / "floats.npy").read_bytes()
+    for bad in (b"noise" * 3000, floats, good + b"more", good[:-20] + b"x" * 20, *(good[:9536] + end for end in ends)):
         path.write_bytes(bad)
         assert sources(FrameCache(folder), 1, 1) == [Source.DECODED, Source.DISK]
 
