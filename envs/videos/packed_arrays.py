@@ -35,6 +35,8 @@ def unpack(data: bytes) -> tuple[dict[str, object], dict[str, NDArray[np.int64]]
     try:
         head, _, packed = data.partition(b"\n")
         facts, table, num_bytes = json.loads(head)
+        if not isinstance(facts, dict):
+            raise ValueError("no facts")
         body, start, arrays = zlib.decompress(packed, bufsize=num_bytes), 0, {}
         for name, dtype, length in table:
             arrays[name] = np.cumsum(np.frombuffer(body, dtype, length, start), dtype=np.int64)

@@ -14,6 +14,7 @@ from videozoom.envs.actions import Action, Answer, Malformed, MalformedReason, Z
 from videozoom.envs.observation import EPISODE_KINDS, Observation, VideoClip, VideoDecodeError
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
 from videozoom.envs.tasks import EpisodeKind, Span, Task
+from videozoom.envs.video_stats import VideoStoreStats
 from videozoom.envs.video_zoom import VideoZoomEnv
 from videozoom.experiments.grpo_settings import ModelSource, World
 from videozoom.policies.tiny import TinySize, build_tiny
@@ -32,13 +33,20 @@ CORPUS = ["Which sign appears?\nA. bars\nB. lines\nFull video [0, 16]:", "I get 
 
 
 class DrawnFrames:
-    """Frames that depend on the video's name; a video called `broken*` cannot be read."""
+    """Frames that depend on the video's name; a video called `broken*` cannot be read. Counts like a `VideoStore`."""
+
+    def __init__(self) -> None:
+        self.stats = VideoStoreStats()
+
+    def cache_bytes(self) -> int:
+        return 0
 
     def duration_s(self, video: Path) -> float:
         return DURATION_S
 
     def fast_view(self, video: Path) -> VideoClip:
         if video.name.startswith("broken"):
+            self.stats += VideoStoreStats(num_errors=1)
             raise VideoDecodeError(f"{video}: no such file")
         return self._clip(f"{video}-fast", 4, 28, Span(0.0, DURATION_S))
 
@@ -46,6 +54,7 @@ class DrawnFrames:
         return self._clip(f"{video}-{span_s}", 2, 28, span_s)
 
     def _clip(self, key: str, num_frames: int, side_px: int, span_s: Span) -> VideoClip:
+        self.stats += VideoStoreStats(num_decodes=1, num_frames=num_frames)
         rng = np.random.default_rng(list(key.encode()))
         frames = rng.integers(0, 256, (num_frames, side_px, side_px, 3), dtype=np.uint8)
         return VideoClip(frames, np.linspace(*span_s, num_frames, endpoint=False), span_s, key)
@@ -96,12 +105,14 @@ def make_tasks(num_tasks: int = 6, *, broken: tuple[int, ...] = ()) -> tuple[Tas
 
 def make_world(tasks: tuple[Task, ...] | None = None, *, fatal_marker: Path | None = None) -> World:
     tasks = tasks or make_tasks()
-    make_env = partial(VideoZoomEnv, tasks, DrawnFrames())
+    frames = DrawnFrames()
+    make_env = partial(VideoZoomEnv, tasks, frames)
     return World(
         tasks=tasks,
         make_env=FatalOnce(make_env, fatal_marker) if fatal_marker else make_env,
         protocol=NonsenseProtocol("love_r1_compact", timestamps=False),
         max_steps=3,
+        frames=frames,  # type: ignore[arg-type]
     )
 
 

@@ -147,3 +147,10 @@ def test_a_dead_worker_loses_no_group(survived: Run, alone: Run) -> None:
 
 def test_the_cpu_time_of_all_processes_is_counted(spread: Run, alone: Run) -> None:
     assert spread.records[-1].metrics["progress/cpu_s"] > alone.records[-1].metrics["progress/cpu_s"]
+
+
+def test_what_all_workers_read_is_counted(spread: Run, alone: Run) -> None:
+    for name in ("video/decodes/sum", "video/decoded_frames/sum", "video/read_errors/sum"):
+        counts, expected = ([record.metrics[name] for record in run.records] for run in (spread, alone))
+        assert counts == expected
+        assert sum(counts) > 0

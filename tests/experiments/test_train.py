@@ -76,6 +76,20 @@ def test_metrics_hold_every_phase(finished: Path) -> None:
     assert [row["phase"] for row in rows] == [*stages, *["decoupled_grpo"] * 3]
     assert [row["progress/iteration"] for row in rows if row["phase"] == "decoupled_grpo"] == [1, 2, 3]
     assert all("eval/held_out/accuracy" in row for row in rows[2:])
+    for row in rows:
+        assert row["video/decodes/sum"] + row["video/cache_hit/rate"] > 0
+        assert row["video/cache_bytes"] > 0
+
+
+def test_a_second_run_decodes_no_fast_view_again(finished: Path, overrides: list[str], tmp_path: Path) -> None:
+    before = lines(finished / "metrics.jsonl")
+    assert sum(row["video/scans/sum"] for row in before) > 0
+    start = ["cold_start.stages=[]", f"policy.checkpoint={finished / 'checkpoints' / 'cold_start'}"]
+    run_train(smoke(overrides, tmp_path / "again", *start, "grpo.num_iterations=1", "eval.num_tasks=1"))
+    [row] = lines(tmp_path / "again" / "metrics.jsonl")
+    assert row["video/scans/sum"] == 0
+    assert row["video/disk_hit/rate"] > 0
+    assert row["reward/total/mean"] == before[2]["reward/total/mean"]
 
 
 def test_traces_hold_training_and_every_evaluation(finished: Path) -> None:
