@@ -107,6 +107,7 @@ def supervised_stages(config: Config) -> list[SupervisedStage]:
             name=stage.name,
             objectives={Objective(name): share for name, share in stage.objectives.items()},
             excerpt_pairs=stage.excerpt_pairs,
+            wrong_clip_share=stage.wrong_clip_share,
             first_scene_bias=stage.first_scene_bias,
             sources=stage.sources,
             num_steps=stage.num_steps,

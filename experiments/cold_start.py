@@ -39,6 +39,8 @@ class SupervisedStage:
     num_steps: int
     excerpt_pairs: tuple[int, ...] = (1, 2, 2, 3, 4)
     """How many moments excerpts of `reading` show, in frame pairs."""
+    wrong_clip_share: float = 0.25
+    """Share of `cot` that zooms after a wrong clip."""
     first_scene_bias: float = 0.0
     """Share of first zooms in `cot` that go to the first scene: a planted mistake."""
     batch_size: int = 32
@@ -125,7 +127,9 @@ class ColdStart:
             case Objective.GROUNDING:
                 return data.grounding(rng)
             case Objective.COT:
-                return data.cot(rng, first_scene_bias=stage.first_scene_bias)
+                return data.cot(rng, wrong_clip_share=stage.wrong_clip_share, first_scene_bias=stage.first_scene_bias)
+            case Objective.GUESS:
+                return data.guess(rng)
 
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

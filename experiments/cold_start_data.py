@@ -5,8 +5,8 @@ moments and most of them scenes, shows and when: with little to choose from, rea
 hundred steps, and then telling the scenes apart. In whole fast views, where the colour says where to read and the
 reading says what the place is worth, neither comes first and little is learned in five times as many. In `grounding`
 it lists the scenes of whole videos with their times, or says what a slow clip shows. Stage 2 (`cot`) imitates single
-steps of reasoning: zoom with no clip or a wrong clip in view, answer with the right one. Source: LOVE-R1, Sec. 4.1 and
-4.2.
+steps of reasoning: zoom with no clip or a wrong clip in view, answer with the right one. `guess` is for the step that
+forces an answer although no clip shows what is asked. Source: LOVE-R1, Sec. 4.1 and 4.2.
 """
 
 import math
@@ -21,6 +21,7 @@ from videozoom.envs.generated.narration import (
     EXCERPT_HEADER,
     LIST_QUESTION,
     NO_SCENE,
+    NOT_SEEN,
     Event,
     describe,
     events_of,
@@ -46,6 +47,7 @@ class Objective(StrEnum):
     READING = "reading"
     GROUNDING = "grounding"
     COT = "cot"
+    GUESS = "guess"
 
 
 class ColdStartData:
@@ -96,7 +98,7 @@ class ColdStartData:
         rng: np.random.Generator,
         *,
         answer_share: float = 0.35,
-        wrong_share: float = 0.25,
+        wrong_clip_share: float = 0.25,
         first_scene_bias: float = 0.0,
     ) -> SupervisedSample:
         """Return a sample of stage 2: answer with the right clip, else zoom with a wrong clip or none.
@@ -106,7 +108,7 @@ class ColdStartData:
         Args:
             rng: where chance comes from.
             answer_share: share of answers.
-            wrong_share: share of zooms after a wrong clip.
+            wrong_clip_share: share of zooms after a wrong clip.
             first_scene_bias: a planted annotator's mistake: this share of the first zooms goes to the first scene of
                 the video instead of the one asked for.
         """
@@ -121,7 +123,7 @@ class ColdStartData:
             return SupervisedSample(self.protocol.prompt(observation), completion)
         target, held = wanted[num_held], [span_of(event) for event in wanted[:num_held]]
         others = [event for event in events if event not in wanted]
-        is_wrong = bool(others) and draw < answer_share + wrong_share
+        is_wrong = bool(others) and draw < answer_share + wrong_clip_share
         wrong = [span_of(others[rng.integers(len(others))])] if is_wrong else []
         if not held and not wrong and rng.random() < first_scene_bias:
             target = events[0]
@@ -129,18 +131,32 @@ class ColdStartData:
         completion = self.protocol.write(ZoomIn(span_of(target)), locate(target), observation)
         return SupervisedSample(self.protocol.prompt(observation), completion)
 
+    def guess(self, rng: np.random.Generator) -> SupervisedSample:
+        """Return a sample of a forced answer that has not seen what it is asked: no clip, or a wrong one.
+
+        Without any, a small model's forced answers cannot be read, and policies that do not zoom score zero.
+        """
+        task = self._draw(rng)
+        others = [event for event in events_of(task) if span_of(event) not in task.evidence]
+        held = [span_of(others[rng.integers(len(others))])] if others and rng.random() < 0.5 else []
+        observation = self._observe(task, held, is_last=True)
+        completion = self.protocol.write(Answer(task.answer), NOT_SEEN, observation)
+        return SupervisedSample(self.protocol.prompt(observation), completion)
+
     def _draw(self, rng: np.random.Generator) -> Task:
         return self.tasks[rng.integers(len(self.tasks))]
 
-    def _observe(self, task: Task, spans: Sequence[Span], *, question: str | None = None) -> Observation:
+    def _observe(
+        self, task: Task, spans: Sequence[Span], *, question: str | None = None, is_last: bool = False
+    ) -> Observation:
         """Return what an agent would see with `spans` already zoomed, or with another question and no options."""
         return Observation(
             fast_view=self.frames.fast_view(task.video),
             clips=tuple(self.frames.slow_clip(task.video, span) for span in sorted(spans)),
             question=task.question if question is None else question,
             options=task.options if question is None else (),
-            step=0,
-            max_steps=len(spans) + 2,
+            step=len(spans),
+            max_steps=len(spans) + (1 if is_last else 2),
             episode_kind=EPISODE_KINDS.index(EpisodeKind.MULTI_STEP),
         )
 

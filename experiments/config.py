@@ -197,11 +197,14 @@ class Stage(Section):
     """One stage of supervised learning."""
 
     name: str
-    objectives: Annotated[dict[Literal["reading", "grounding", "cot"], Positive], Field(min_length=1)]
+    objectives: Annotated[dict[Literal["reading", "grounding", "cot", "guess"], Positive], Field(min_length=1)]
     """What is imitated, each with its share of the samples. `reading`: say what short excerpts show, and when;
-    `grounding`: the same for whole videos; `cot`: reason, then zoom or answer."""
+    `grounding`: the same for whole videos; `cot`: reason, then zoom or answer; `guess`: answer where the last step
+    forces it and no clip shows what is asked."""
     excerpt_pairs: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 2, 3, 4)
     """How many moments the excerpts of `reading` show, in frame pairs; drawn from evenly."""
+    wrong_clip_share: Annotated[float, Field(ge=0, le=0.65)] = 0.25
+    """Share of `cot` that zooms again because the clip in view is a wrong one."""
     first_scene_bias: Fraction = 0.0
     """Share of first zooms in `cot` that go to the video's first scene instead of the one asked for: a planted
     annotator's mistake for reinforcement learning to mend."""

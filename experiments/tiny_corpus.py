@@ -37,7 +37,7 @@ def tiny_corpus(tasks: Sequence[Task], protocol: LoveR1Protocol, *, seed: int = 
     samples: list[SupervisedSample] = []
     if known:
         data = ColdStartData(known, _BlankFrames(), protocol)
-        draws = (data.reading, data.grounding, data.cot)
+        draws = (data.reading, data.grounding, data.cot, data.guess)
         samples = [draws[index % len(draws)](rng) for index in range(_NUM_SAMPLES)]
     others = [text for task in tasks if "events" not in task.metadata for text in (task.question, *task.options)]
     return [*chain.from_iterable(_texts(sample) for sample in samples), *others]

@@ -12,6 +12,7 @@ LIST_QUESTION = "List the scenes."
 DESCRIBE_QUESTION = "Describe the clip."
 EXCERPT_HEADER = "Excerpt:"
 NO_SCENE = "There is no scene."
+NOT_SEEN = "No clip shows it."
 
 
 class Event(TypedDict):

@@ -8,10 +8,10 @@ import pytest
 from generated_world import GeneratedWorld, text_of
 
 from videozoom.envs.actions import Action, Answer, ZoomIn
-from videozoom.envs.generated.narration import NO_SCENE, describe, events_of, locate, span_of
+from videozoom.envs.generated.narration import NO_SCENE, NOT_SEEN, describe, events_of, locate, span_of
 from videozoom.envs.generated.signs import SIGNS
 from videozoom.envs.observation import Observation
-from videozoom.envs.protocols.love_r1 import LoveR1Protocol
+from videozoom.envs.protocols.love_r1 import ANSWER_PREFIX, LoveR1Protocol
 from videozoom.envs.tasks import Span, Task
 from videozoom.experiments.cold_start_data import ColdStartData
 from videozoom.policies.supervised import SupervisedSample
@@ -87,6 +87,28 @@ def test_a_planted_bias_moves_first_zooms_only(generated: GeneratedWorld, bias: 
             assert action == ZoomIn(span_of(events_of(task)[0]) if bias else task.evidence[0])
         else:
             assert action in (ZoomIn(task.evidence[0]), Answer(task.answer))
+
+
+def test_how_often_a_wrong_clip_is_zoomed_away_from(generated: GeneratedWorld) -> None:
+    [task, *_] = generated.tasks
+    data = ColdStartData([task], generated.frames, generated.protocol)
+    held = {
+        share: [zoomed(data.cot(np.random.default_rng(index), wrong_clip_share=share)) for index in range(NUM_SAMPLES)]
+        for share in (0.0, 0.65)
+    }
+    assert set(held[0.0]) == {(), task.evidence}
+    assert () not in held[0.65]
+
+
+def test_a_guess_is_forced_and_has_not_seen_what_is_asked(generated: GeneratedWorld) -> None:
+    [task, *_] = generated.tasks
+    seen = set()
+    for sample in drawn(generated, task, "guess"):
+        assert sample.prompt.assistant_prefix == ANSWER_PREFIX
+        assert sample.completion == f"{NOT_SEEN} \\boxed{{{task.answer}}}"
+        assert set(zoomed(sample)).isdisjoint(task.evidence)
+        seen.add(len(zoomed(sample)))
+    assert seen == {0, 1}
 
 
 def test_two_events_are_zoomed_into_one_after_the_other(generated: GeneratedWorld) -> None:
