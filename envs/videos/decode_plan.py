@@ -30,8 +30,8 @@ def first_needed(packets: PacketTable) -> NDArray[np.int64]:
     if not len(keys):
         return np.zeros(len(packets.pts), np.int64)
     group = np.cumsum(packets.is_key) - 1
-    own = np.where(group < 0, 0, keys[group])
-    previous = np.where(group < 1, 0, keys[group - 1])
+    own = np.where(group < 0, 0, keys[np.maximum(group, 0)])
+    previous = np.where(group < 1, 0, keys[np.maximum(group - 1, 0)])
     return np.where(packets.pts < packets.pts[own], previous, own)
 
 

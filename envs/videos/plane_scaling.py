@@ -10,6 +10,8 @@ reference drops the part of the kernel that falls outside and scales up the rest
 so that the reference follows from what FFmpeg returns and from the outermost pixels alone.
 """
 
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -21,7 +23,20 @@ from numpy.typing import NDArray
 
 MIN_SIDE_PX = 16
 """FFmpeg's scaler refuses very small images."""
+_MAX_SCALERS = 4
+_of_thread = threading.local()
 _SCALE = "flags=bicubic+accurate_rnd+bitexact:param0=0:param1=0.5"
+
+
+def plane_scaler(source: tuple[int, int], target: tuple[int, int]) -> "PlaneScaler":
+    """Return the calling thread's scaler for a pair of sizes, made at its first use; a few are kept."""
+    scalers: OrderedDict[tuple[tuple[int, int], tuple[int, int]], PlaneScaler]
+    scalers = _of_thread.__dict__.setdefault("scalers", OrderedDict())
+    scaler = scalers.pop((source, target), None) or PlaneScaler(source, target)
+    scalers[source, target] = scaler
+    if len(scalers) > _MAX_SCALERS:
+        scalers.popitem(last=False)
+    return scaler
 
 
 class PlaneScaler:
@@ -68,8 +83,8 @@ class PlaneScaler:
         planar.pts = self._num_frames
         self._graph.vpush(planar)
         scaled = self._graph.vpull()
-        if scaled.pts != self._num_frames:
-            raise RuntimeError("FFmpeg's filter graph returned another frame than the one it was given")
+        while scaled.pts != self._num_frames:  # left over from a call that was interrupted
+            scaled = self._graph.vpull()
         return np.asarray(scaled.to_ndarray(), np.uint8)
 
 

@@ -42,6 +42,8 @@ class PyAVReader:
         self, path: Path, index: VideoIndex, frames: NDArray[np.int64], size: SizeRule, resize: Resize
     ) -> DecodedFrames:
         wanted, places = np.unique(np.asarray(frames, np.int64), return_inverse=True)
+        if not len(wanted) or wanted[0] < 0 or wanted[-1] >= len(index.pts):
+            raise IndexError(f"{path}: frames are numbered from 0 to {len(index.pts) - 1}, not {list(frames)[:9]}")
         with decode_errors(path):
             request = _Request(path, index, index.positions[wanted].tolist(), FrameConverter(size, resize))
             filled = np.flatnonzero(np.isin(places, list(request.read())))

@@ -1,6 +1,5 @@
 """Making frames smaller or larger."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -10,9 +9,8 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image
 
-from videozoom.envs.videos.plane_scaling import MIN_SIDE_PX, PlaneScaler
+from videozoom.envs.videos.plane_scaling import MIN_SIDE_PX, plane_scaler
 
-_MAX_SCALERS = 4
 _CUBIC = Image.Resampling.BICUBIC
 
 
@@ -28,7 +26,7 @@ class Resize(StrEnum):
 
 
 class Resizer:
-    """Resizes images, and keeps what the last few pairs of sizes needed. Not for several threads at once.
+    """Resizes images. Not for several threads at once.
 
     Example:
         >>> Resizer(Resize.AREA)(np.full((4, 4, 3), 7, np.uint8), (2, 2)).tolist()
@@ -39,7 +37,6 @@ class Resizer:
         self.resize = Resize(resize)
         # Kept over all frames, with one thread: setting up the conversion costs many times the conversion.
         self._reformatter = VideoReformatter()
-        self._scalers: OrderedDict[tuple[tuple[int, int], tuple[int, int]], PlaneScaler] = OrderedDict()
 
     def __call__(self, image: NDArray[np.uint8], target: tuple[int, int]) -> NDArray[np.uint8]:
         """Return an RGB image `[H, W, 3]` at the target's height and width."""
@@ -57,11 +54,7 @@ class Resizer:
         if min(*source, *target) < MIN_SIDE_PX:
             pictures = [Image.fromarray(self.rgb(frame)) for frame in frames]
             return np.stack([np.asarray(picture.resize(target[::-1], _CUBIC)) for picture in pictures])
-        scaler = self._scalers.pop((source, target), None) or PlaneScaler(source, target)
-        self._scalers[source, target] = scaler
-        if len(self._scalers) > _MAX_SCALERS:
-            self._scalers.popitem(last=False)
-        return scaler(frames)
+        return plane_scaler(source, target)(frames)
 
     def swscale(self, frame: av.VideoFrame, target: tuple[int, int]) -> NDArray[np.uint8]:
         """Return a frame as RGB `[H, W, 3]`, resized with the colour conversion; reads it as it is stored."""
@@ -77,7 +70,7 @@ class Resizer:
 
 
 def resized(image: NDArray[np.uint8], target: tuple[int, int], resize: Resize) -> NDArray[np.uint8]:
-    """Return an RGB image `[H, W, 3]` at the target's height and width; for many of them use a `Resizer`."""
+    """Return an RGB image `[H, W, 3]` at the target's height and width."""
     return Resizer(resize)(image, target)
 
 
