@@ -121,7 +121,8 @@ class VideoStore:
     @property
     def stats(self) -> VideoStoreStats:
         """Counters since the store was made."""
-        return self._stats
+        with self._lock:
+            return VideoStoreStats(**self._counters)
 
     def cache_bytes(self) -> int:
         """Return how many bytes the cache takes on the disk, as of a minute ago at most."""
@@ -175,14 +176,14 @@ class VideoStore:
             return self._accepted(video, kept)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_stats", "_lock", "_digests")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_counters", "_lock", "_digests")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._forget()
 
     def _forget(self) -> None:
-        self._stats = VideoStoreStats()
+        self._counters: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._digests: dict[str, tuple[FileStamp, str]] = {}
 
@@ -265,7 +266,8 @@ class VideoStore:
 
     def _count(self, **amounts: float) -> None:
         with self._lock:
-            self._stats += VideoStoreStats(**amounts)  # type: ignore[arg-type]
+            for name, amount in amounts.items():
+                self._counters[name] = self._counters.get(name, 0) + amount
 
     @contextmanager
     def _counting_errors(self) -> Iterator[None]:

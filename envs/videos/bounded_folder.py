@@ -79,8 +79,6 @@ class BoundedFolder:
     @contextmanager
     def lock(self, name: str, patience_s: float) -> Iterator[LockState]:
         """Hold the lock of a name, which it shares with few others; see `file_lock`."""
-        with suppress(OSError):
-            self._locks.mkdir(parents=True, exist_ok=True)
         # A fixed set of files, so that they need not be removed: that cannot be done safely.
         with file_lock(self._locks / _lock_name(name), patience_s) as state:
             yield state
@@ -92,10 +90,9 @@ class BoundedFolder:
         The caller holds the lock of `name`, or there are no locks.
         """
         path = self.file(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{name}.{secrets.token_hex(8)}{TEMPORARY}")
         try:
-            with temporary.open("xb") as file:
+            with _new_file(temporary) as file:
                 yield file
                 num_bytes = file.tell()
             os.replace(temporary, path)
@@ -156,8 +153,11 @@ class BoundedFolder:
 
     def _spare_bytes(self) -> int:
         """Return how many bytes the disk has beyond those that stay free."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        usage = shutil.disk_usage(self.path)
+        try:
+            usage = shutil.disk_usage(self.path)
+        except FileNotFoundError:
+            self.path.mkdir(parents=True, exist_ok=True)
+            usage = shutil.disk_usage(self.path)
         return usage.free - min(int(usage.total * _MIN_FREE_SHARE), _MIN_FREE_BYTES)
 
     def _entries(self, name: str | None) -> Iterator[_Entry]:
@@ -180,6 +180,14 @@ class BoundedFolder:
             # A living writer holds the lock.
             if state is LockState.HELD or (state is LockState.UNAVAILABLE and age_s > _LEFTOVER_S):
                 self.remove(path)
+
+
+def _new_file(path: Path) -> BinaryIO:
+    try:
+        return path.open("xb")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")
 
 
 def _lock_name(name: str) -> str:

@@ -33,7 +33,7 @@ def file_lock(path: Path, patience_s: float) -> Iterator[LockState]:
     where it is: removing it would let two processes hold locks of the same name.
 
     Args:
-        path: the lock's own file, made if it is not there; its folder must be there.
+        path: the lock's own file; it and its folder are made if they are not there.
         patience_s: how long to wait for another holder; 0 does not wait.
     """
     descriptor = _opened(path)
@@ -55,6 +55,10 @@ def _opened(path: Path) -> int | None:
     for mode in (os.O_RDWR, os.O_RDONLY):
         try:
             return os.open(path, mode | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            with suppress(OSError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                return os.open(path, mode | os.O_CREAT, 0o666)
         except OSError:
             continue
     return None

@@ -51,7 +51,6 @@ class RecordLog:
         added = _packed(name, record)
         if len(added) > self._max_bytes:
             return
-        self._path.mkdir(parents=True, exist_ok=True)
         with file_lock(self._file(name), _PATIENCE_S) as state:
             if state is not LockState.TIMED_OUT:
                 descriptor = os.open(self._file(name), os.O_RDWR | os.O_CREAT, 0o666)

@@ -33,6 +33,10 @@ def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     assert state_of(tmp_path / "a") is LockState.HELD
 
 
+def test_the_folder_of_a_lock_is_made(tmp_path: Path) -> None:
+    assert state_of(tmp_path / "new" / "folder" / "a") is LockState.HELD
+
+
 def test_a_lock_is_given_back_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(KeyError), file_lock(tmp_path / "a", 0.0):
         raise KeyError
@@ -86,7 +90,8 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
 
 
 def test_without_locks_work_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert state_of(tmp_path / "no folder" / "a") is LockState.UNAVAILABLE
+    (tmp_path / "file").touch()
+    assert state_of(tmp_path / "file" / "a") is LockState.UNAVAILABLE
 
     def unsupported(*_: object) -> None:
         raise OSError(95, "not supported")

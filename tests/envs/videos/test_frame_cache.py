@@ -367,11 +367,16 @@ def test_a_write_that_fails_ends_writing_with_one_warning(
     ask(FrameCache(folder), 1)
     cache = FrameCache(folder)
 
+    num_tries = 0
+
     def fail(*_: object) -> None:
+        nonlocal num_tries
+        num_tries += 1
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(frame_cache, "write_frames", fail)
     assert sources(cache, 2, 2, 3) == [Source.DECODED] * 3
+    assert num_tries == 1
     assert sources(cache, 1) == [Source.DISK]  # what is there is still used
     assert clips(folder) == {f"{key(1)}.npy"}
     assert warnings == [
