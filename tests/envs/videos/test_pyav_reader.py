@@ -170,7 +170,7 @@ def test_files_threads_and_memory_stay_flat_over_hundreds_of_cycles(video: Path,
         files, threads, mib = zip(*(next(measured) for _ in range(7)), strict=True)
     assert len(set(files)) == 1
     assert len(set(threads)) == 1
-    assert mib[6] - mib[1] < 5
+    assert mib[6] - mib[1] < 2
 
 
 @NEEDS_PROC
