@@ -14,9 +14,9 @@ from videozoom.envs.videos.decoding import SKIPPING_CODECS, DecodePass
 from videozoom.envs.videos.frame_conversion import FrameConverter
 from videozoom.envs.videos.index import VideoIndex
 from videozoom.envs.videos.reader import DecodedFrames, SizeRule
-from videozoom.envs.videos.resizing import Resize
+from videozoom.envs.videos.resizing import Resize, resizing_fingerprint
 
-_METHOD = 2
+_METHOD = 1
 """Part of the fingerprint: goes up when the pixels of a sound file may change."""
 
 _MAX_TAKEN, _MAX_TAKEN_PX = 16, 16 * 640 * 360
@@ -36,7 +36,7 @@ class PyAVReader:
     @property
     def fingerprint(self) -> str:
         version = ".".join(str(part) for part in av.library_versions["libavcodec"])
-        return f"pyav-libavcodec-{version}-method-{_METHOD}"
+        return f"pyav-libavcodec-{version}-{_METHOD}-{resizing_fingerprint()}"
 
     def read(
         self, path: Path, index: VideoIndex, frames: NDArray[np.int64], size: SizeRule, resize: Resize

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import av
 import numpy as np
+import PIL
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image
@@ -12,6 +13,8 @@ from PIL import Image
 from videozoom.envs.videos.plane_scaling import MIN_SIDE_PX, plane_scaler
 
 _CUBIC = Image.Resampling.BICUBIC
+_METHOD = 1
+"""Part of the fingerprint: goes up when a result may change."""
 
 
 class Resize(StrEnum):
@@ -67,6 +70,12 @@ class Resizer:
     def rgb(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
         """Return a frame as RGB `[H, W, 3]` at its own size, as it is stored."""
         return np.asarray(self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray(), np.uint8)
+
+
+def resizing_fingerprint() -> str:
+    """Return what decides the results, given an image: the libraries, their versions, our method."""
+    version = ".".join(str(part) for part in av.library_versions["libswscale"])
+    return f"swscale-{version}-pillow-{PIL.__version__}-{_METHOD}"
 
 
 def resized(image: NDArray[np.uint8], target: tuple[int, int], resize: Resize) -> NDArray[np.uint8]:
