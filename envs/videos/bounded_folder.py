@@ -96,9 +96,10 @@ class BoundedFolder:
                 yield file
                 num_bytes = file.tell()
             os.replace(temporary, path)
-        finally:
+        except BaseException:
             with suppress(OSError):
                 temporary.unlink()
+            raise
         with self._sweeping:
             self._unswept_bytes += _on_disk(num_bytes)
 

@@ -35,6 +35,7 @@ _PATIENCE_S = 600.0
 """Longest wait for another process that decodes the same; after it, decoding twice is better than hanging."""
 _RECORDS_SHARE = 32
 """Part of the bound (one 32nd) that packet tables and names may take: enough for many times the frames."""
+_SMALL_BYTES = 2**20
 _SUFFIX = ".npy"
 _TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # Decoded videos of videozoom. Everything here is made again when it is needed: remove it whenever you like.
@@ -87,13 +88,12 @@ class FrameCache:
             return content_digest(video)
         name = digest_of("file", str(video.resolve()))
         known = self._recorded_digest(name, stamp)
+        if known is None and stamp.num_bytes < _SMALL_BYTES:
+            # Reading it twice costs less than asking who reads it.
+            return self._read_digest(name, video, stamp, may_write=True)
         if known is None:
             with self._only_one(name) as may_write:
-                known = self._recorded_digest(name, stamp)
-                if known is None:
-                    known = content_digest(video)
-                    if may_write and FileStamp.of(video) == stamp:
-                        self._record(name, record_of(stamp, known))
+                known = self._recorded_digest(name, stamp) or self._read_digest(name, video, stamp, may_write=may_write)
         return known
 
     def index(
@@ -161,6 +161,12 @@ class FrameCache:
         """Keep others from making the same while the block runs; yields whether the result may be written."""
         with self._frames.lock(name, _PATIENCE_S) as state:
             yield state is not LockState.TIMED_OUT and not self._is_broken
+
+    def _read_digest(self, name: str, video: Path, stamp: FileStamp, *, may_write: bool) -> str:
+        digest = content_digest(video)
+        if may_write and FileStamp.of(video) == stamp:
+            self._record(name, record_of(stamp, digest))
+        return digest
 
     def _recorded_digest(self, name: str, stamp: FileStamp) -> str | None:
         record = self._records.get(name)

@@ -5,9 +5,11 @@ file as it is. It is written last, so a file that ends with it is whole: on the 
 a file does not grow on the disk before its data is there, which is why nothing is flushed.
 """
 
+import io
 import json
 import math
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,9 +26,10 @@ _TAIL_BYTES = 8 + len(_MARK)
 def write_frames(file: BinaryIO, decoded: DecodedFrames) -> None:
     """Write frames into an empty file, opened for writing."""
     frames = np.ascontiguousarray(decoded.frames)
-    np.lib.format.write_array(file, frames, allow_pickle=False)
-    facts = {"start": file.tell() - frames.nbytes, "shape": frames.shape, "filled": decoded.filled}
-    note = json.dumps(facts).encode()
+    header = _npy_header(frames.shape)
+    note = json.dumps({"start": len(header), "shape": frames.shape, "filled": decoded.filled}).encode()
+    file.write(header)
+    file.write(frames.data)
     file.write(note + f"{len(note):8d}".encode() + _MARK)
 
 
@@ -49,6 +52,14 @@ def map_frames(path: Path) -> DecodedFrames:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is damaged ({error})") from error
     return DecodedFrames(np.asarray(mapped), filled)
+
+
+@cache
+def _npy_header(shape: tuple[int, ...]) -> bytes:
+    header = io.BytesIO()
+    facts = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, facts)
+    return header.getvalue()
 
 
 def _read_note(file: BinaryIO) -> tuple[dict[str, Any], int]:
