@@ -128,7 +128,8 @@ def _frame_source(config_file: Path, gaps: list[str]) -> FrameSource | None:
     if not config_file.is_file():
         return None
     try:
-        return build_frames(load_config(config_file))
+        # A report only reads: it writes no cache where it happens to be made.
+        return build_frames(load_config(config_file, ["video.cache=null"]))
     except UserError as error:
         gaps.append(f"Frames are not shown, because the settings cannot be read: {_clause(error)}.")
         return None
