@@ -18,6 +18,8 @@ from videozoom.envs.videos.packed_arrays import pack, unpack
 
 _VERSION = 2
 """Of the form that `VideoIndex.to_bytes` returns, and of what `scan` finds."""
+_MAX_SHIFT = 64
+"""No codec stores a frame so many places away from where it is shown."""
 _AVI_SLACK_S = 1
 """An AVI file may end in so many seconds without packets and still be whole."""
 
@@ -174,7 +176,8 @@ def _has_broken_clock(packets: PacketTable) -> bool:
     """Return whether the file was put together from parts that each have their own times."""
     shown = packets.pts[~packets.is_discard]
     num_repeated = len(shown) - len(np.unique(shown))
-    return bool((np.diff(packets.pts[packets.is_key]) < 0).any()) or num_repeated > 2 + len(shown) // 100
+    shifts = np.abs(np.argsort(shown, kind="stable") - np.arange(len(shown)))
+    return num_repeated > 2 + len(shown) // 100 or int(shifts.max()) > _MAX_SHIFT
 
 
 def _shown_for(packets: PacketTable, duration: Sequence[int | None]) -> int:

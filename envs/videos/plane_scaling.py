@@ -65,9 +65,11 @@ class PlaneScaler:
 
     def __call__(self, frames: Sequence[av.VideoFrame]) -> NDArray[np.uint8]:
         """Return frames of the source's size as RGB `[F, H, W, 3]` at the target's."""
-        planes = [self._planes(frame) for frame in frames]
-        images = np.stack([self._scaled(planar) for planar in planes])
-        top_bottom, left_right = (np.stack(lines) for lines in zip(*map(_outermost_pixels, planes), strict=True))
+        scaled = []
+        for frame in frames:
+            planar = self._planes(frame)
+            scaled.append((self._scaled(planar), *_outermost_pixels(planar)))
+        images, top_bottom, left_right = (np.stack(arrays) for arrays in zip(*scaled, strict=True))
         self._rows.mend(images, self._columns.repeating(top_bottom))
         self._columns.mend(images.swapaxes(1, 2), self._rows.exact(left_right))
         return images

@@ -44,11 +44,11 @@ def read_all(path: Path, index: VideoIndex | None = None) -> tuple[VideoIndex, D
     return index, PyAVReader().read(path, index, np.arange(len(index.pts)), as_it_is, Resize.AREA)
 
 
-def overwrite(source: Path, path: Path, packet: int, data: bytes = bytes(60)) -> Path:
-    """Copy a video with the inside of a packet overwritten."""
-    place = int(scan(source).packets.position[packet]) + 12
-    whole = source.read_bytes()
-    path.write_bytes(whole[:place] + data + whole[place + len(data) :])
+def overwrite(source: Path, path: Path, packet: int) -> Path:
+    """Copy a video with the inside of a packet overwritten, so that no decoder can miss it."""
+    start, end = scan(source).packets.position[packet : packet + 2].tolist()
+    whole, start = source.read_bytes(), start + 5
+    path.write_bytes(whole[:start] + b"\xff" * (end - 12 - start) + whole[end - 12 :])
     return path
 
 

@@ -1,10 +1,21 @@
 """The asked frames come out, bit for bit, whatever the file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from odd_files import FIRST_NUMBER, KINDS, UNKNOWN_TIMES, as_it_is, decoded_in_sequence, wide_image, wide_numbers
+from odd_files import (
+    FIRST_NUMBER,
+    KINDS,
+    NUM_FRAMES,
+    UNKNOWN_TIMES,
+    Kind,
+    as_it_is,
+    decoded_in_sequence,
+    wide_image,
+    wide_numbers,
+)
 
 from videozoom.envs.observation import VideoDecodeError
 from videozoom.envs.videos.index import VideoIndex, scan
@@ -50,6 +61,12 @@ def test_the_asked_frames_come_out_and_equal_those_of_sequential_decoding(name: 
         assert wide_numbers(decoded.frames) == [KINDS[name].first + frame for frame in frames]
         expected = [in_sequence[int(index.pts[frame])] for frame in frames]
         assert np.array_equal(decoded.frames, expected)
+
+
+def test_the_groups_are_as_long_as_their_names_say(made: dict[str, Path]) -> None:
+    num_groups = {name: int(scan(made[name]).packets.is_key.sum()) for name in made if name.startswith("groups_of")}
+    assert num_groups == {"groups_of_1": 90, "groups_of_2": 45, "groups_of_30": 3, "groups_of_250": 1}
+    assert 4 <= int(scan(made["open_groups"]).packets.is_key.sum()) <= 5
 
 
 def test_times_are_those_of_the_file(name: str, made: dict[str, Path]) -> None:
@@ -98,10 +115,22 @@ def test_files_that_do_not_say_when_frames_are_shown_are_refused(name: str, tmp_
 
 
 def test_files_joined_end_to_end_are_refused(tmp_path: Path) -> None:
-    parts = KINDS["transport_stream"].make(tmp_path / "v.ts").read_bytes()
-    (tmp_path / "v.ts").write_bytes(parts + parts)
-    with pytest.raises(VideoDecodeError, match=r"v.ts: the clock jumps back in the middle of the file"):
-        scan(tmp_path / "v.ts")
+    first = KINDS["transport_stream"].make(tmp_path / "v.ts").read_bytes()
+    between = (
+        Kind(container="mpegts", times_ms=range(20, 20 + 40 * NUM_FRAMES, 40)).make(tmp_path / "v.ts").read_bytes()
+    )
+    for second in (first, between):
+        (tmp_path / "v.ts").write_bytes(first + second)
+        with pytest.raises(VideoDecodeError, match=r"v.ts: the clock jumps back in the middle of the file"):
+            scan(tmp_path / "v.ts")
+
+
+def test_a_file_that_calls_every_frame_a_key_frame_is_read_right(tmp_path: Path) -> None:
+    path = KINDS["groups_of_30"].make(tmp_path / "v.mp4")
+    index = scan(path)
+    index = replace(index, packets=replace(index.packets, is_key=np.full(NUM_FRAMES, True)))
+    decoded = PyAVReader().read(path, index, np.array([70, 3, 44]), as_it_is, Resize.AREA)
+    assert (wide_numbers(decoded.frames), decoded.filled) == ([70, 3, 44], ())
 
 
 def test_a_number_is_read_right_and_a_blurred_one_is_not_read() -> None:
