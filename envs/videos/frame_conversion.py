@@ -1,6 +1,6 @@
 """From what a decoder returns to upright RGB images of the size that is wanted."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 import av
@@ -18,22 +18,24 @@ class FrameConverter:
         self._size, self._resizer = size, Resizer(resize)
         self._target: tuple[int, int] | None = None
 
-    def __call__(self, frames: Sequence[av.VideoFrame]) -> NDArray[np.uint8]:
-        """Return frames as RGB `[F, H, W, 3]`, upright and resized; faster for several than one by one."""
-        return np.concatenate([self._alike(list(group)) for _, group in groupby(frames, _shape)])
+    def __call__(self, frames: Sequence[av.VideoFrame]) -> list[NDArray[np.uint8]]:
+        """Return frames as RGB `[H, W, 3]`, upright and resized; faster for several than one by one."""
+        return [image for form, alike in groupby(frames, _form) for image in self._alike(*form, list(alike))]
 
-    def _alike(self, frames: list[av.VideoFrame]) -> NDArray[np.uint8]:
-        (height, width), quarter_turns = _shape(frames[0])
-        upright = (width, height) if quarter_turns % 2 else (height, width)
+    def _alike(
+        self, height: int, width: int, quarter_turns: int, frames: list[av.VideoFrame]
+    ) -> Iterable[NDArray[np.uint8]]:
+        resizer, upright = self._resizer, (width, height) if quarter_turns % 2 else (height, width)
         self._target = target = self._target or self._size(*upright)
-        if not quarter_turns and upright != target:
-            if self._resizer.resize is Resize.BICUBIC:
-                return self._resizer.bicubic(frames, target)
-            if self._resizer.resize is Resize.SWSCALE:
-                return np.stack([self._resizer.swscale(frame, target) for frame in frames])
-        return np.stack([self._resizer(np.rot90(self._resizer.rgb(frame), quarter_turns), target) for frame in frames])
+        if quarter_turns:
+            return [resizer(np.rot90(resizer.rgb(frame), quarter_turns), target) for frame in frames]
+        if upright == target or resizer.resize is Resize.AREA:
+            return [resizer(resizer.rgb(frame), target) for frame in frames]
+        if resizer.resize is Resize.SWSCALE:
+            return [resizer.swscale(frame, target) for frame in frames]
+        return resizer.bicubic(frames, target)
 
 
-def _shape(frame: av.VideoFrame) -> tuple[tuple[int, int], int]:
+def _form(frame: av.VideoFrame) -> tuple[int, int, int]:
     """Return the height and width as stored, and the quarter turns to the left that make the frame upright."""
-    return (frame.height, frame.width), round(frame.rotation / 90) % 4
+    return frame.height, frame.width, round(frame.rotation / 90) % 4

@@ -31,6 +31,9 @@ class PyAVReader:
     again with nothing left out, then in one go from the start of the file; if they are still missing, each shows the
     nearest frame that can be decoded, and is reported as filled. Frames after a damage, up to the next key frame, count
     as missing even if the decoder returns them. Implements `VideoReader`.
+
+    Damage is what FFmpeg reports. Noise that happens to decode, and packets that a transport stream or an .flv file lost
+    without a trace, are not noticed, here or by any other reader; the times of the frames are right even so.
     """
 
     @property
@@ -123,7 +126,8 @@ class _Request:
             return
         images = self._convert([frame for _, frame in self._taken])
         if not self.images.size:
-            self.images = np.empty((len(self.images), *images.shape[1:]), np.uint8)
+            self.images = np.empty((len(self.images), *images[0].shape), np.uint8)
         for (position, _), image in zip(self._taken, images, strict=True):
-            self.images[self._rows[position]] = image
+            for row in self._rows[position]:
+                self.images[row] = image
         self._taken.clear()

@@ -85,8 +85,10 @@ def resized(image: NDArray[np.uint8], target: tuple[int, int], resize: Resize) -
 
 def _area(image: NDArray[np.uint8], target: tuple[int, int]) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
-    picture = Image.fromarray(image)
+    picture = Image.frombytes("RGB", (width, height), np.ascontiguousarray(image))
     if height % target[0] == 0 and width % target[1] == 0:
         # Rows and columns in one go: `resize` rounds in between, and by that turns fine patterns into brightness.
-        return np.asarray(picture.reduce((width // target[1], height // target[0])))
-    return np.asarray(picture.resize((target[1], target[0]), Image.Resampling.BOX))
+        picture = picture.reduce((width // target[1], height // target[0]))
+    else:
+        picture = picture.resize((target[1], target[0]), Image.Resampling.BOX)
+    return np.frombuffer(picture.tobytes(), np.uint8).reshape(*target, 3)
