@@ -32,8 +32,8 @@ class PyAVReader:
     nearest frame that can be decoded, and is reported as filled. Frames after a damage, up to the next key frame, count
     as missing even if the decoder returns them. Implements `VideoReader`.
 
-    Damage is what FFmpeg reports. Noise that happens to decode, and packets that a transport stream or an .flv file lost
-    without a trace, are not noticed, here or by any other reader; the times of the frames are right even so.
+    Damage is what FFmpeg reports. Noise that happens to decode is not noticed, nor are packets that a transport stream
+    or an .flv file lost without a trace: the times are right even so, the frames up to the next key frame may not be.
     """
 
     @property
