@@ -71,13 +71,16 @@ class ColdStart:
 
     def run(self, policy: "QwenVLPolicy", stages: Sequence[SupervisedStage], log: Log) -> None:
         """Train `policy` through all stages, then freeze its vision tower again if it was frozen."""
-        was_frozen = policy.features.is_frozen
+        was_frozen, was_precise = policy.features.is_frozen, policy.is_precise
         policy.freeze_vision(False)
+        # Nothing is sampled here that the learner would have to agree with.
+        policy.is_precise = False
         try:
             for index, stage in enumerate(stages):
                 self._run_stage(policy, index, stage, log)
         finally:
             policy.freeze_vision(was_frozen)
+            policy.is_precise = was_precise
 
     def _run_stage(self, policy: "QwenVLPolicy", index: int, stage: SupervisedStage, log: Log) -> None:
         optimizer = build_optimizer(

@@ -1,6 +1,7 @@
 """Qwen2.5-VL as a policy: any checkpoint folder, from a tiny one made on the spot to the released 7B."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from videozoom.policies.base import Completion, Request
-from videozoom.policies.precise_attention import use_precise_attention
+from videozoom.policies.double_precision import call_in_double
 from videozoom.policies.rendering import RenderedPrompt, Renderer
 from videozoom.policies.vision_attention import use_batched_windows
 from videozoom.policies.vision_features import VisionFeatures
@@ -37,6 +38,9 @@ class QwenVLPolicy:
         self.renderer = renderer
         self.sampling = sampling or Sampling()
         self.features = VisionFeatures(model.get_submodule("model.visual"), renderer, is_frozen=freeze_vision)
+        parameter = next(model.parameters())
+        self.is_precise = parameter.device.type == "cpu" and parameter.dtype == torch.float32
+        """Whether text is computed in float64 from the float32 weights, so that sampler and learner agree."""
         self.freeze_vision(freeze_vision)
 
     @classmethod
@@ -64,6 +68,11 @@ class QwenVLPolicy:
         )
 
     @property
+    def _in_double(self) -> bool:
+        # The model may have been moved to a GPU after it was loaded.
+        return self.is_precise and self.device.type == "cpu"
+
+    @property
     def device(self) -> torch.device:
         """Where the model lives."""
         device: torch.device = next(iter(self.model.parameters())).device
@@ -86,6 +95,7 @@ class QwenVLPolicy:
 
         twin = object.__new__(QwenVLPolicy)
         twin.model, twin.renderer, twin.features = self.model, self.renderer, self.features
+        twin.is_precise = self.is_precise
         twin.sampling = Sampling(temperature, max_new_tokens=max_new_tokens)
         return twin
 
@@ -118,8 +128,9 @@ class QwenVLPolicy:
 
     def hidden_states(self, embeds_BTD: Tensor, positions_3BT: Tensor, *, mask: Tensor | None, cache: Any) -> Tensor:
         """Return last hidden states `[B, T, D]`; without a mask attention is causal: padding must be on the right."""
-        output = self.model.model.language_model(
-            inputs_embeds=embeds_BTD,
+        text = self.model.model.language_model
+        output = (partial(call_in_double, text) if self._in_double else text)(
+            inputs_embeds=embeds_BTD.double() if self._in_double else embeds_BTD,
             position_ids=positions_3BT,
             attention_mask={"full_attention": mask},
             past_key_values=cache,
@@ -129,8 +140,9 @@ class QwenVLPolicy:
         return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Return float32 logits `[..., V]` of hidden states, placeholders of clips impossible."""
-        logits: Tensor = self.model.lm_head(hidden).float()
+        """Return logits `[..., V]` of hidden states, float32 or better, placeholders of clips impossible."""
+        head = self.model.lm_head
+        logits: Tensor = call_in_double(head, hidden.double()) if self._in_double else head(hidden).float()
         config = self.model.config
         # A sampled placeholder would ask for features that do not exist.
         logits[..., [config.video_token_id, config.image_token_id]] = float("-inf")
@@ -198,7 +210,5 @@ def _load(path: Path, dtype: str, attention: str) -> tuple[nn.Module, Renderer]:
             raise CheckpointError(f"the checkpoint at {path} {problem} weights: {len(names)}, like {min(names)}")
     if attention == "sdpa":
         use_batched_windows(model.model.visual)
-    if dtype == "float32" and model.device.type == "cpu":
-        use_precise_attention(model.model.language_model)
     model.eval()
     return model, renderer

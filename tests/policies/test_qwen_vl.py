@@ -69,10 +69,10 @@ def test_sharp_attention_keeps_sampler_and_learner_together(policy, prompts) -> 
             layer.self_attn.k_proj.weight.mul_(300.0)
     many = prompts * 8
     precise = max_gap(policy, many, policy.act(requests_of(many)))
-    policy.model.model.language_model.config._attn_implementation = "sdpa"
+    policy.is_precise = False
     single = max_gap(policy, many, policy.act(requests_of(many)))
     assert precise < 1e-5
-    assert precise < single / 3
+    assert precise < single / 10
 
 
 def test_a_completion_does_not_depend_on_its_batch(policy, prompts) -> None:
