@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from videozoom.experiments.bench import add_bench, run_bench
 from videozoom.experiments.errors import UserError
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def is_user_error(error: BaseException) -> bool:
 def _run(options: argparse.Namespace) -> int:
     if options.command == "data":
         return _data_check(options)
+    if options.command == "bench":
+        return _bench(options)
     config = _config_of(options)
     if options.dry_run:
         from videozoom.experiments.config_files import dump_config
@@ -93,6 +96,13 @@ def _data_check(options: argparse.Namespace) -> int:
     )
 
 
+def _bench(options: argparse.Namespace) -> int:
+    from videozoom.experiments.progress import console
+
+    console.quiet = options.quiet
+    return run_bench(options)
+
+
 def _demo(config: "Config", options: argparse.Namespace) -> None:
     if options.seeds:
         from videozoom.experiments.seeds import run_seeds
@@ -130,13 +140,17 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     # Overrides may stand after options, where argparse no longer expects them.
     unknown = [argument for argument in rest if argument.startswith("-")]
     if unknown:
-        command = "data check" if options.command == "data" else options.command
-        parser.error(f"unknown option {unknown[0]}; see: videozoom {command} --help")
-    if options.command != "data":
+        parser.error(f"unknown option {unknown[0]}; see: videozoom {_name(options)} --help")
+    if "part" not in options:
         options.arguments += rest
     elif rest:
-        parser.error(f"one task file at a time, but there is {rest[0]} as well; see: videozoom data check --help")
+        parser.error(f"one file at a time, but there is {rest[0]} as well; see: videozoom {_name(options)} --help")
     return options
+
+
+def _name(options: argparse.Namespace) -> str:
+    """Return the words of a command, such as `data check`."""
+    return f"{options.command} {options.part}" if "part" in options else str(options.command)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -156,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (demo, train, evaluate):
         command.add_argument("--overwrite", action="store_true", help="replace another run in the same folder")
     _add_data_check(commands)
+    add_bench(commands)
     return parser
 
 

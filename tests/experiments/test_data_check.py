@@ -248,7 +248,7 @@ def test_a_file_that_cannot_be_read_is_the_users_mistake(
         (["check"], "the following arguments are required: FILE"),
         ([], "the following arguments are required: check"),
         (["chek"], "invalid choice: 'chek'"),
-        (["check", "a", "b"], "one task file at a time, but there is b as well"),
+        (["check", "a", "b"], "one file at a time, but there is b as well"),
         (["check", "a", "--workers", "0"], "'0' is no number of processes; give 1 or more"),
         (["check", "a", "--tolerance-s", "-1"], "'-1' is no number of seconds"),
         (["check", "a", "--limit-s", "x"], "'x' is no number of seconds"),

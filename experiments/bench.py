@@ -1,0 +1,56 @@
+"""`videozoom bench`: side-by-side measurements in one run. Light, for `--help`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+DEFAULT_VIDEOS = Path("runs/bench_videos")
+
+
+def add_bench(commands: Any) -> None:
+    """Add the command and its parts to a parser's commands."""
+    bench = commands.add_parser("bench", help="measure side by side what things cost")
+    parts = bench.add_subparsers(dest="part", required=True, metavar="video")
+    _add_video(parts)
+
+
+def run_bench(options: argparse.Namespace) -> int:
+    """Run the part that was asked for and return the exit code."""
+    from videozoom.experiments.bench_video import run_bench_video
+
+    run_bench_video(
+        options.file,
+        full=options.full,
+        only=options.only,
+        repeats=options.repeats,
+        folder=options.folder,
+        as_json=options.json,
+    )
+    return 0
+
+
+def _add_video(parts: Any) -> None:
+    does = "measure what reading videos costs: fast views, slow clips, second use, one question"
+    video = parts.add_parser(
+        "video",
+        help=does,
+        description=f"{does.capitalize()}. CPU seconds and peak memory of this project's reader beside a plain decode "
+        "of the file (the floor), the pattern of published code, and other decoders where they are installed.",
+    )
+    video.add_argument("file", nargs="?", type=Path, metavar="FILE", help="measure on this video, not on made ones")
+    video.add_argument(
+        "--full", action="store_true", help="more videos, and nothing extrapolated: takes an hour or more"
+    )
+    video.add_argument("--only", action="append", metavar="CASE", help="measure this case only; may be repeated")
+    repeats = "runs behind each median (%(default)s)"
+    video.add_argument("--repeats", type=_runs, default=3, metavar="N", help=repeats)
+    folder = "where made videos are kept (%(default)s)"
+    video.add_argument("--folder", type=Path, default=DEFAULT_VIDEOS, metavar="DIR", help=folder)
+    video.add_argument("--json", action="store_true", help="print the numbers as JSON on stdout")
+    video.add_argument("--quiet", action="store_true", help="print no progress")
+
+
+def _runs(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of runs; give 1 or more")
+    return int(text)
