@@ -117,6 +117,7 @@ def supervised_stages(config: Config) -> list[SupervisedStage]:
             num_warmup=stage.warmup_steps,
             decay_from=stage.decay_from,
             final_lr_fraction=stage.final_lr_fraction,
+            until_loss=stage.until_loss,
         )
         for stage in config.cold_start.stages
     ]

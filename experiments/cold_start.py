@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from videozoom.policies.qwen_vl import QwenVLPolicy
 
 _Key = TypeVar("_Key")
+_NUM_LOSSES = 20
+"""Steps over which the loss is averaged before it is compared with `until_loss`."""
 
 Log = Callable[[str, int, dict[str, float]], None]
 """Takes the stage's name, the step within it from 1, and metrics."""
@@ -49,6 +52,8 @@ class SupervisedStage:
     num_warmup: int = 20
     decay_from: float = 0.5
     final_lr_fraction: float = 0.05
+    until_loss: float | None = None
+    """The decay begins as soon as the mean loss of some steps is below this, and the stage is that much shorter."""
 
 
 @dataclass(slots=True)
@@ -87,29 +92,25 @@ class ColdStart:
             policy.trained_parameters(), name=stage.optimizer, lr=stage.lr, weight_decay=self.weight_decay
         )
         recent: list[dict[str, float]] = []
+        pace = _Pace(stage)
         started_s = time.perf_counter()
         with progress(f"Cold start, {stage.name}", stage.num_steps) as advance:
-            for step in range(stage.num_steps):
-                lr_factor = trapezoid(
-                    step,
-                    stage.num_steps,
-                    num_warmup=stage.num_warmup,
-                    decay_start=stage.decay_from,
-                    floor=stage.final_lr_fraction,
-                )
+            while pace.step < pace.end:
+                step, lr_factor = pace.step, pace.lr_factor
                 batch = self._batch(stage, np.random.default_rng((self.seed, index, step)))
                 metrics = {"video/decode_error/rate": 1 - len(batch) / stage.batch_size}
                 if batch:
                     metrics |= supervised_update(
                         policy, optimizer, batch, lr_factor=lr_factor, max_grad_norm=self.max_grad_norm
                     )
+                skipped = pace.advance(metrics.get("loss/sft"))
                 recent.append(metrics)
-                if (step + 1) % self.log_every == 0 or step + 1 == stage.num_steps:
+                if (step + 1) % self.log_every == 0 or step + 1 == pace.end:
                     elapsed_s = time.perf_counter() - started_s
                     times = {"optim/lr": stage.lr * lr_factor, "time/step_s": elapsed_s / len(recent)}
                     log(stage.name, step + 1, _means(recent) | times)
                     recent, started_s = [], time.perf_counter()
-                advance(note=f"loss {metrics.get('loss/sft', math.nan):.3f}")
+                advance(1 + skipped, note=f"loss {metrics.get('loss/sft', math.nan):.3f}")
 
     def _batch(self, stage: SupervisedStage, rng: np.random.Generator) -> list[SupervisedSample]:
         """Return the samples of one step; those whose video cannot be read are left out."""
@@ -133,6 +134,38 @@ class ColdStart:
                 return data.cot(rng, wrong_clip_share=stage.wrong_clip_share, first_scene_bias=stage.first_scene_bias)
             case Objective.GUESS:
                 return data.guess(rng)
+
+
+class _Pace:
+    """Where a stage is in its schedule of learning rates; the flat part may end early."""
+
+    def __init__(self, stage: SupervisedStage) -> None:
+        self.stage, self.step, self.end = stage, 0, stage.num_steps
+        self._decay_from = round(stage.decay_from * stage.num_steps)
+        self._losses: deque[float] = deque(maxlen=_NUM_LOSSES)
+
+    @property
+    def lr_factor(self) -> float:
+        return trapezoid(
+            self.step,
+            self.end,
+            num_warmup=self.stage.num_warmup,
+            decay_start=self._decay_from / self.end,
+            floor=self.stage.final_lr_fraction,
+        )
+
+    def advance(self, loss: float | None) -> int:
+        """Count a step and return how many are left out because its loss was low enough."""
+        self.step += 1
+        if loss is not None:
+            self._losses.append(loss)
+        if self.stage.until_loss is None or len(self._losses) < _NUM_LOSSES or self.step >= self._decay_from:
+            return 0
+        if fmean(self._losses) >= self.stage.until_loss:
+            return 0
+        skipped = self._decay_from - self.step
+        self._decay_from, self.end = self.step, self.end - skipped
+        return skipped
 
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -219,6 +219,9 @@ class Stage(Section):
     """Share of the steps after which the learning rate falls linearly."""
     final_lr_fraction: Fraction = 0.05
     """Learning rate at the end as a share of `lr`."""
+    until_loss: Positive | None = None
+    """The decay begins, and the stage ends, that much earlier if the mean loss of 20 steps falls below this: what is
+    learned all at once, after a while that depends on the seed, takes as long as it takes. `num_steps` is the most."""
 
 
 class ColdStart(Section):

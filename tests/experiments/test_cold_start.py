@@ -153,3 +153,18 @@ def test_without_one_readable_video_nothing_is_learned(generated: GeneratedWorld
     assert metrics["video/decode_error/rate"] == 1.0
     assert "loss/sft" not in metrics
     assert are_equal(weights, dict(QwenVLPolicy.from_checkpoint(folder).model.named_parameters()))
+
+
+def test_a_stage_ends_early_once_its_loss_is_low(folder: Path, generated: GeneratedWorld) -> None:
+    def steps_and_rates(until_loss: float | None) -> tuple[int, list[float]]:
+        logged: Logged = []
+        cold_start = ColdStart({"all": generated.tasks}, generated.frames, generated.protocol, seed=0, log_every=1)
+        settings = stage(num_steps=40, decay_from=0.8, num_warmup=1, lr=1e-3, until_loss=until_loss)
+        cold_start.run(QwenVLPolicy.from_checkpoint(folder), [settings], lambda *row: logged.append(row))
+        return logged[-1][1], [row[2]["optim/lr"] for row in logged]
+
+    early, rates = steps_and_rates(until_loss=100.0)
+    # Twenty steps to know the loss, then the decay of 40 - 32 steps.
+    assert early == 28
+    assert rates[19] == 1e-3 > rates[21] > rates[27]
+    assert steps_and_rates(until_loss=None)[0] == steps_and_rates(until_loss=1e-9)[0] == 40
