@@ -115,18 +115,18 @@ def _selected(file: Path | None, only: Sequence[str] | None, *, full: bool) -> l
 def _subjects(videos: Iterable[Video], folder: Path) -> dict[Video, Subject]:
     """Return the videos, made where they are not there; raises `UserError` if one cannot be read or made."""
     unique = list(dict.fromkeys(videos))
+    subjects: dict[Video, Subject] = {it: Subject.of(it, it.name) for it in unique if isinstance(it, Path)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        paths = _made([video for video in unique if isinstance(video, BenchVideo)], folder)
+        made = _made([video for video in unique if isinstance(video, BenchVideo)], folder)
     except OSError as error:
         raise UserError(
             f"{folder} cannot be written ({error.strerror}); choose another folder with --folder"
         ) from error
-    paths |= {video: video for video in unique if isinstance(video, Path)}
-    return {video: Subject.of(paths[video], paths[video].name) for video in unique}
+    return subjects | {video: Subject.of(path, path.name) for video, path in made.items()}
 
 
-def _made(videos: Sequence[BenchVideo], folder: Path) -> dict[Video, Path]:
+def _made(videos: Sequence[BenchVideo], folder: Path) -> dict[BenchVideo, Path]:
     total = num_steps(videos, folder)
     if not total:
         return {video: video.path(folder) for video in videos}

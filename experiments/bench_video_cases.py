@@ -47,6 +47,10 @@ _MEMORY_SHARE = 0.7
 """Part of the free memory that it may take."""
 
 
+_REQUIRED = ("ours", "ours_unknown_file", "floor")
+"""Methods that need nothing but this project."""
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A video that is measured."""
@@ -114,7 +118,7 @@ class Entry:
     @property
     def is_required(self) -> bool:
         """Whether the case is worth nothing without it."""
-        return self.method.startswith(("ours", "floor"))
+        return self.method in _REQUIRED
 
     @property
     def is_extrapolated(self) -> bool:

@@ -178,7 +178,9 @@ class FfmpegFloor(Job):
         within = ["-ss", f"{self.span_s.start_s:.3f}", "-t", f"{self.span_s.length_s:.3f}"] if self.span_s else []
         source = ["-threads", "1", *within, "-i", str(self.video)]
         command = ["ffmpeg", "-v", "error", "-nostdin", *source, "-an", "-sn", "-dn", "-f", "null", "-"]
-        subprocess.run(command, check=True, capture_output=True)
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)
+        if finished.returncode:
+            raise RuntimeError(f"ffmpeg ended with exit code {finished.returncode}: {finished.stderr.strip()[:200]}")
 
 
 @dataclass(frozen=True, slots=True)
