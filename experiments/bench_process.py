@@ -153,7 +153,8 @@ def measure_here(job: Job, folder: Path) -> Measurement:
     cpu_s, wall_s = _cpu_s() - cpu_s, time.perf_counter() - wall_s
     peak_mib = None if job.is_in_child else _memory_mib("VmHWM") - before_mib
     facts = dict(job.facts(result))
-    kept_mib = None if private_mib is None else _private_mib() - private_mib
+    now_mib = _private_mib()
+    kept_mib = None if private_mib is None or now_mib is None else now_mib - private_mib
     return Measurement(cpu_s, wall_s, peak_mib, kept_mib, facts)
 
 

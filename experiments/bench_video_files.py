@@ -192,7 +192,8 @@ def _surface(rng: np.random.Generator, height: int, width: int) -> NDArray[np.fl
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     amplitude = 1 / np.maximum(frequency, 1 / max(height, width))
     shade = np.fft.irfft2(amplitude * np.exp(2j * np.pi * rng.random(amplitude.shape)), s=(height, width))
-    return shade / shade.std() * 12
+    light: NDArray[np.float64] = shade / shade.std() * 12
+    return light
 
 
 def _colour(values: NDArray[np.float64]) -> tuple[int, int, int]:
@@ -205,7 +206,8 @@ def _wandering(rng: np.random.Generator, reach: float) -> NDArray[np.float64]:
     speed = np.convolve(rng.normal(size=_SCENE_FRAMES[1] + 24), np.hanning(25), "valid")
     other = np.convolve(rng.normal(size=_SCENE_FRAMES[1] + 24), np.hanning(25), "valid")
     path = np.cumsum(np.stack([speed, other], axis=1), axis=0)
-    return path / np.abs(path).mean() * reach
+    scaled: NDArray[np.float64] = path / np.abs(path).mean() * reach
+    return scaled
 
 
 @cache

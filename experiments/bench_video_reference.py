@@ -9,7 +9,7 @@ Shape legend: F frame, C channel, H height, W width.
 """
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -169,7 +169,7 @@ class _PlainReader:
             for frame in decoded:
                 reached = frame.pts
                 if reached is not None and reached >= wanted_pts:
-                    yield frame.to_ndarray(format="rgb24")
+                    yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                     break
 
 
@@ -177,7 +177,7 @@ class _Pattern:
     """An open file, read as the published code does; counts the CPU seconds of each part."""
 
     def __init__(self, video: Path, decoder: Decoder) -> None:
-        self.cpu_s: Counter[str] = Counter()
+        self.cpu_s: defaultdict[str, float] = defaultdict(float)
         with self._counting("open_cpu_s"):
             self._reader: _Reader = _DecordReader(video) if decoder is Decoder.DECORD else _PlainReader(video)
 
