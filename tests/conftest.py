@@ -1,6 +1,8 @@
 """Settings all tests run under: no network, no GPU unless there is one."""
 
 import os
+import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,6 +15,17 @@ os.environ.update(
     RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
     RAY_USAGE_STATS_ENABLED="0",
 )
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    """Let no test see what another left: the silenced console, and the Ctrl-C a background shell takes away."""
+    from videozoom.experiments.progress import console
+
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    console.quiet = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

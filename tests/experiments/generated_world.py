@@ -15,7 +15,7 @@ from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import load_config
 
 TINY = (
-    *(f"data.{part}.generated.num_videos=3" for part in ("train", "eval", "cold_start.short", "cold_start.long")),
+    *(f"data.{part}.generated.num_videos=3" for part in ("train", "eval", "cold_start.mixed")),
     "policy.tiny.hidden_size=32",
     "policy.tiny.num_layers=1",
     "rollout.max_new_tokens=6",

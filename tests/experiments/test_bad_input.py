@@ -163,9 +163,9 @@ def test_tasks_that_cannot_be_trained_on(command: str, video: Path, shell: Shell
     path = task_file(tmp_path / "tasks.jsonl", row_of(video, evidence=[]))
     source = ["data.train.generated=null", f"data.train.tasks={path}"]
     assert "no task of data.train has evidence" in shell.mistake(command, *source)
-    source = ["data.cold_start.short.generated=null", f"data.cold_start.short.tasks={path}"]
+    source = ["data.cold_start.mixed.generated=null", f"data.cold_start.mixed.tasks={path}"]
     assert shell.mistake(command, *source) == (
-        "data.cold_start.short: task 't0' has no events in its metadata; the cold start learns from generated videos"
+        "data.cold_start.mixed: task 't0' has no events in its metadata; the cold start learns from generated videos"
     )
 
 

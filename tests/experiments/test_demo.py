@@ -24,7 +24,7 @@ from videozoom.rollout.traces import read_traces
 # tokens without an advantage too, so that every iteration has some.
 DEMO = (
     "seed=1",
-    "cold_start.stages=[{name: cot, objectives: {cot: 1}, sources: {short: 1}, num_steps: 60, batch_size: 8}]",
+    "cold_start.stages=[{name: cot, objectives: {cot: 1}, sources: {mixed: 1}, num_steps: 60, batch_size: 8}]",
     "cold_start.stages.0.lr=2e-2",
     "cold_start.stages.0.first_scene_bias=0.25",
     "rollout.group_size=4",
@@ -149,8 +149,8 @@ def test_the_report_needs_no_other_file(run_dir: Path) -> None:
 def test_notes_say_what_the_videos_are_like(run_dir: Path, config: Config) -> None:
     notes = json.loads((run_dir / "results.json").read_text())["notes"]
     assert notes[0] == "3 held-out questions; evidence lasts 4 s, and guessing is right in 25 %."
-    tasks = build_tasks(config.data.cold_start["short"], config.data.videos)
-    assert f"The cold start learned from short: {video_words(tasks)}." in notes
+    tasks = build_tasks(config.data.cold_start["mixed"], config.data.videos)
+    assert f"The cold start learned from mixed: {video_words(tasks)}." in notes
     [planted] = [note for note in notes if "planted" in note]
     assert "in stage cot of the cold start, 25 % of the first zooms go to the video's first scene" in planted
     assert notes[-1] == "A remark of mine."

@@ -24,7 +24,7 @@ from videozoom.policies.qwen_vl import QwenVLPolicy
 from videozoom.rollout.traces import read_traces
 
 TINY = [
-    *(f"data.{part}.generated.num_videos=3" for part in ("train", "eval", "cold_start.short", "cold_start.long")),
+    *(f"data.{part}.generated.num_videos=3" for part in ("train", "eval", "cold_start.mixed")),
     "policy.tiny.hidden_size=32",
     "policy.tiny.num_layers=1",
     "rollout.max_new_tokens=6",

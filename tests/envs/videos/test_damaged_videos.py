@@ -127,7 +127,10 @@ def test_of_a_file_with_a_zeroed_tail_the_beginning_is_right_and_the_rest_report
         pytest.skip("its decoder does not notice that a frame ends in zeros")
     data = video.read_bytes()
     path = tmp_path / "zeroed"
-    path.write_bytes(data[: len(data) * 6 // 10] + bytes(len(data) * 4 // 10))
+    # Early in a packet: a frame that lost only its last bytes decodes, and nobody can tell.
+    positions = scan(video).packets.position
+    start = int(positions[positions >= len(data) * 6 // 10].min()) + 16
+    path.write_bytes(data[:start] + bytes(len(data) - start))
     index, decoded = read_all(path, scan(video))
     assert 15 < len(decoded.filled) < 60
     assert set(decoded.filled) >= set(range(min(decoded.filled) + 4, NUM_FRAMES))
