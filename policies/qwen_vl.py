@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from videozoom.policies.base import Completion, Request
 from videozoom.policies.double_precision import call_in_double
 from videozoom.policies.rendering import RenderedPrompt, Renderer
+from videozoom.policies.tree_attention import use_text_attention
 from videozoom.policies.vision_attention import use_batched_windows
 from videozoom.policies.vision_features import VisionFeatures
 
@@ -42,6 +43,7 @@ class QwenVLPolicy:
         self.is_precise = parameter.device.type == "cpu" and parameter.dtype == torch.float32
         """Whether text is computed in float64 from the float32 weights, so that sampler and learner agree."""
         self.freeze_vision(freeze_vision)
+        use_text_attention(self.model.model.language_model)
 
     @classmethod
     def from_checkpoint(
@@ -126,8 +128,13 @@ class QwenVLPolicy:
             )
         return embeds_BTD.masked_scatter(placeholder_BT1, features)
 
-    def hidden_states(self, embeds_BTD: Tensor, positions_3BT: Tensor, *, mask: Tensor | None, cache: Any) -> Tensor:
-        """Return last hidden states `[B, T, D]`; without a mask attention is causal: padding must be on the right."""
+    def hidden_states(
+        self, embeds_BTD: Tensor, positions_3BT: Tensor, *, mask: Tensor | None, cache: Any, **attention: Any
+    ) -> Tensor:
+        """Return last hidden states `[B, T, D]`; without a mask attention is causal: padding must be on the right.
+
+        `attention` is `attention_plan` or `decode` for those that attend otherwise; see `use_text_attention`.
+        """
         text = self.model.model.language_model
         output = (partial(call_in_double, text) if self._in_double else text)(
             inputs_embeds=embeds_BTD.double() if self._in_double else embeds_BTD,
@@ -135,6 +142,7 @@ class QwenVLPolicy:
             attention_mask={"full_attention": mask},
             past_key_values=cache,
             use_cache=cache is not None,
+            **attention,
         )
         hidden: Tensor = output.last_hidden_state
         return hidden
