@@ -28,6 +28,8 @@ class RenderedPrompt:
     clips: tuple[VideoClip, ...]
     """In the order of their placeholders."""
     grids: tuple[Grid, ...]
+    clip_starts: tuple[int, ...] = ()
+    """Where each clip's placeholders start."""
 
     @property
     def key(self) -> tuple[bytes, tuple[str, ...]]:
@@ -131,6 +133,7 @@ class _Builder:
         self.ids: list[int] = []
         self.segments: list[int | Grid] = []
         self.clips: list[VideoClip] = []
+        self.clip_starts: list[int] = []
 
     def add_message(self, message: Message) -> None:
         self.add_text(f"{TURN_START}{message.role}\n")
@@ -148,6 +151,7 @@ class _Builder:
         self.add_text(VISION_START)
         self.flush()
         grid = self.renderer.grid(clip)
+        self.clip_starts.append(len(self.ids))
         self.ids.extend([self.renderer.video_pad_id] * grid.num_tokens)
         self.segments.append(grid)
         self.clips.append(clip)
@@ -166,4 +170,5 @@ class _Builder:
             position_ids=prompt_positions(self.segments, self.renderer.tokens_per_second),
             clips=tuple(self.clips),
             grids=tuple(segment for segment in self.segments if isinstance(segment, Grid)),
+            clip_starts=tuple(self.clip_starts),
         )

@@ -1,0 +1,291 @@
+"""The sequences of one or several groups as a trie: every token that sequences share from their start on is there once.
+
+Sequences are sorted by what their tokens are (a token id, or a place in a clip), so that those that begin alike are
+neighbours. How many tokens each has in common with the one before says everything about the tree: what comes after
+them are its own rows, and appended in that order all rows are in depth-first order.
+
+Legend: S packed row (one distinct token), N node (a run of rows without a branch), T token of one sequence.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videozoom.envs.observation import VideoClip
+from videozoom.policies.positions import Grid
+from videozoom.policies.rendering import RenderedPrompt
+
+Array = NDArray[np.int64]
+
+
+class TokenBudgetError(ValueError):
+    """A sequence is longer than what may be computed in one pass."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenTree:
+    """A forest of tokens, packed depth-first; a token sees itself and its ancestors.
+
+    Example:
+        Completions `x y` and `x z` of prompt `p q`, and `r` of prompt `s`, are 6 rows in 4 nodes:
+        `p q x` (rows 0 to 2), its children `y` and `z`, and `s r`.
+    """
+
+    token_ids: Array
+    """`[S]`, in depth-first order."""
+    position_ids: Array
+    """`[3, S]`: time, row, column; those of the token in its sequence."""
+    feature_rows: Array
+    """`[S]`: row in the features of `clips`, one clip after the other; -1 for text. A clip may stand in two places."""
+    clips: tuple[VideoClip, ...]
+    """Distinct clips, in order of first appearance in the input."""
+    starts: Array
+    """`[N]`: first row of each node, ascending."""
+    ends: Array
+    """`[N]`: the row after its last."""
+    subtree_ends: Array
+    """`[N]`: the row after the last of its descendants."""
+    parents: Array
+    """`[N]`: index of the parent node, -1 for roots."""
+    paths: tuple[Array, ...]
+    """For each input sequence `[T]`: the row of each of its tokens."""
+
+    @classmethod
+    def of(cls, sequences: Sequence[RenderedPrompt], *, min_saving: int = 0) -> "TokenTree":
+        """Return the tree of sequences, completions included.
+
+        Args:
+            sequences: At least one, each with at least one token.
+            min_saving: A node that saves fewer tokens, its length times the number of its children but one, is copied
+                into its children instead: many small nodes can cost more than they save.
+        """
+        keys = _SortedKeys.of(sequences)
+        shared = keys.shared
+        rows = _Rows.of(keys.lengths, shared)
+        if min_saving > 0:
+            shared = rows.without_small_nodes(shared, min_saving)
+            rows = _Rows.of(keys.lengths, shared)
+        paths: list[Array] = [np.zeros(0, np.int64)] * len(sequences)
+        for index, path in zip(keys.order, rows.paths, strict=True):
+            paths[index] = path
+        own = list(zip(keys.order, shared.tolist(), strict=True))
+        return cls(
+            token_ids=np.concatenate([sequences[index].token_ids[start:] for index, start in own]),
+            position_ids=np.concatenate([sequences[index].position_ids[:, start:] for index, start in own], axis=1),
+            feature_rows=keys.feature_rows(np.concatenate([keys.keys[index][start:] for index, start in own])),
+            clips=tuple(keys.clips.values()),
+            starts=rows.starts,
+            ends=rows.ends,
+            subtree_ends=rows.subtree_ends(),
+            parents=rows.parents,
+            paths=tuple(paths),
+        )
+
+    @property
+    def num_tokens(self) -> int:
+        """Rows, S."""
+        return len(self.token_ids)
+
+    @property
+    def num_nodes(self) -> int:
+        """Nodes, N."""
+        return len(self.starts)
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs of a query and a key it sees, itself included: the sum of all depths."""
+        lengths = self.ends - self.starts
+        return int((self.node_depths() * lengths + lengths * (lengths + 1) // 2).sum())
+
+    def node_depths(self) -> Array:
+        """Return `[N]`: how many tokens are above each node."""
+        depths = [0] * self.num_nodes
+        lengths = (self.ends - self.starts).tolist()
+        for node, parent in enumerate(self.parents.tolist()):
+            if parent >= 0:
+                depths[node] = depths[parent] + lengths[parent]
+        return np.array(depths, np.int64)
+
+
+def split(sequences: Sequence[RenderedPrompt], max_tokens: int) -> list[list[int]]:
+    """Return the sequences in parts whose trees have at most `max_tokens` rows each, as indices into `sequences`.
+
+    Parts follow the depth-first order, and are those that compute the fewest rows altogether: a group is cut only if it
+    does not fit, and then where little is shared.
+
+    Raises:
+        TokenBudgetError: A sequence alone is longer.
+    """
+    keys = _SortedKeys.of(sequences)
+    longest = int(keys.lengths.max(initial=0))
+    if longest > max_tokens:
+        raise TokenBudgetError(
+            f"a sequence of {longest} tokens does not fit into one pass of at most {max_tokens}: "
+            f"set grpo.max_tokens_per_batch to at least {longest}, or give videos fewer tokens"
+        )
+    # Sequences i to j in one part have as many rows as i's tokens and the own ones of those after it.
+    own_until = np.concatenate([[0], np.cumsum(keys.lengths - keys.shared)])
+    cost = np.zeros(len(sequences) + 1, np.int64)
+    cut = np.zeros(len(sequences) + 1, np.int64)
+    first = 0
+    for end in range(1, len(sequences) + 1):
+        while own_until[end] - own_until[first] + keys.shared[first] > max_tokens:
+            first += 1
+        # A part costs what its first sequence shares with the part before, and one more, so that ties make few parts.
+        costs = cost[first:end] + keys.shared[first:end] + 1
+        best = int(costs.argmin())
+        cost[end], cut[end] = costs[best], first + best
+    parts: list[list[int]] = []
+    end = len(sequences)
+    while end:
+        parts.append(keys.order[cut[end] : end])
+        end = int(cut[end])
+    return parts[::-1]
+
+
+class _SortedKeys(NamedTuple):
+    """Sequences by what their tokens are, and what neighbours share."""
+
+    keys: list[Array]
+    """For each input sequence `[T]`: ids of text tokens; places in clips count down from -1."""
+    order: list[int]
+    """Indices of the input, sorted."""
+    lengths: Array
+    """In sorted order."""
+    shared: Array
+    """In sorted order: how many first tokens are those of the sequence before; 0 for the first."""
+    clips: dict[str, VideoClip]
+    """By key, in order of first appearance."""
+    features: Array
+    """The feature row of each place in a clip."""
+
+    @classmethod
+    def of(cls, sequences: Sequence[RenderedPrompt]) -> "_SortedKeys":
+        places = _ClipPlaces()
+        keys = [places.keys(sequence) for sequence in sequences]
+        # In any order of bytes, those that begin alike are neighbours.
+        order = sorted(range(len(keys)), key=[key.tobytes() for key in keys].__getitem__)
+        shared = [0] * len(order)
+        for position in range(1, len(order)):
+            shared[position] = _num_shared(keys[order[position - 1]], keys[order[position]])
+        return cls(
+            keys=keys,
+            order=order,
+            lengths=np.array([len(keys[index]) for index in order], np.int64),
+            shared=np.array(shared, np.int64),
+            clips=places.clips,
+            features=np.concatenate([np.zeros(0, np.int64), *places.features]),
+        )
+
+    def feature_rows(self, keys: Array) -> Array:
+        """Return the feature row of each key, -1 for text."""
+        rows = np.full(len(keys), -1, np.int64)
+        rows[keys < 0] = self.features[-1 - keys[keys < 0]]
+        return rows
+
+
+class _ClipPlaces:
+    """Numbers the places in clips; the same pixels at another rate stand at other positions and are other tokens."""
+
+    def __init__(self) -> None:
+        self.clips: dict[str, VideoClip] = {}
+        self.features: list[Array] = []
+        self._feature_starts: dict[str, int] = {}
+        self._keys: dict[tuple[str, Grid], Array] = {}
+        self._num_features = self._num_keys = 0
+
+    def keys(self, sequence: RenderedPrompt) -> Array:
+        keys = sequence.token_ids.astype(np.int64)
+        for clip, grid, start in zip(sequence.clips, sequence.grids, sequence.clip_starts, strict=True):
+            keys[start : start + grid.num_tokens] = self._of(clip, grid)
+        return keys
+
+    def _of(self, clip: VideoClip, grid: Grid) -> Array:
+        if (clip.key, grid) in self._keys:
+            return self._keys[clip.key, grid]
+        if clip.key not in self.clips:
+            self.clips[clip.key] = clip
+            self._feature_starts[clip.key] = self._num_features
+            self._num_features += grid.num_tokens
+        places = np.arange(grid.num_tokens, dtype=np.int64)
+        self.features.append(self._feature_starts[clip.key] + places)
+        self._keys[clip.key, grid] = -1 - self._num_keys - places
+        self._num_keys += grid.num_tokens
+        return self._keys[clip.key, grid]
+
+
+def _num_shared(first: Array, second: Array) -> int:
+    length = min(len(first), len(second))
+    is_different = first[:length] != second[:length]
+    place = int(is_different.argmax()) if length else 0
+    return place if length and is_different[place] else length
+
+
+class _Rows(NamedTuple):
+    """Rows and nodes of the tree that sorted sequences make with what they share."""
+
+    paths: list[Array]
+    """In sorted order."""
+    starts: Array
+    ends: Array
+    parents: Array
+    branches: list[tuple[int, int]]
+    """Sorted position of each sequence that leaves the one before in its middle, and the node it leaves from."""
+
+    @classmethod
+    def of(cls, lengths: Array, shared: Array) -> "_Rows":
+        ends = np.cumsum(lengths - shared)
+        num_rows = int(ends[-1])
+        paths: list[Array] = []
+        before = np.zeros(0, np.int64)
+        parent_rows = np.arange(-1, num_rows - 1)
+        for end, length, common in zip(ends.tolist(), lengths.tolist(), shared.tolist(), strict=True):
+            start = end - (length - common)
+            if start < end:
+                parent_rows[start] = before[common - 1] if common else -1
+            before = np.concatenate([before[:common], np.arange(start, end)])
+            paths.append(before)
+        num_children = np.bincount(parent_rows + 1, minlength=num_rows + 1)
+        # A row begins a node if it has no parent, or is one of several children.
+        is_start = (parent_rows < 0) | (num_children[parent_rows + 1] > 1)
+        starts = np.flatnonzero(is_start)
+        nodes = np.cumsum(is_start) - 1
+        parents = np.where(parent_rows[starts] < 0, -1, nodes[parent_rows[starts]])
+        firsts = ends - (lengths - shared)
+        branches = [
+            (position, int(nodes[parent_rows[firsts[position]]]))
+            for position in range(1, len(lengths))
+            if 0 < shared[position] < lengths[position - 1]
+        ]
+        return cls(paths, starts, np.append(starts[1:], num_rows), parents, branches)
+
+    def subtree_ends(self) -> Array:
+        ends: list[int] = self.ends.tolist()
+        for node, parent in reversed(list(enumerate(self.parents.tolist()))):
+            if parent >= 0:
+                ends[parent] = max(ends[parent], ends[node])
+        return np.array(ends, np.int64)
+
+    def without_small_nodes(self, shared: Array, min_saving: int) -> Array:
+        """Return what sequences share when nodes that save less than `min_saving` tokens are no longer shared."""
+        num_children = np.bincount(self.parents + 1, minlength=len(self.starts) + 1)[1:].tolist()
+        lengths = (self.ends - self.starts).tolist()
+        # Per node: how many tokens above it are still shared, and whether its own are.
+        kept_above: list[int] = []
+        depths: list[int] = []
+        is_copied: list[bool] = []
+        for node, parent in enumerate(self.parents.tolist()):
+            depth = 0 if parent < 0 else depths[parent] + lengths[parent]
+            above = 0 if parent < 0 else kept_above[parent] if is_copied[parent] else depth
+            saving = (num_children[node] - 1) * (depth + lengths[node] - above)
+            depths.append(depth)
+            kept_above.append(above)
+            is_copied.append(num_children[node] > 1 and saving < min_saving)
+        shared = shared.copy()
+        for position, node in self.branches:
+            if is_copied[node]:
+                shared[position] = kept_above[node]
+        return shared
