@@ -7,7 +7,7 @@ them are its own rows, and appended in that order all rows are in depth-first or
 Legend: S packed row (one distinct token), N node (a run of rows without a branch), T token of one sequence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -99,6 +99,25 @@ class TokenTree:
         """Pairs of a query and a key it sees, itself included: the sum of all depths."""
         lengths = self.ends - self.starts
         return int((self.node_depths() * lengths + lengths * (lengths + 1) // 2).sum())
+
+    def predicting_rows(self, num_completion_tokens: Sequence[int]) -> tuple[Array, Array]:
+        """Return the rows that predict completion tokens, and those of the tokens, one sequence after the other.
+
+        A token is predicted by the row before it in its path, which is not the row before it in the tree: the end of a
+        shared prompt predicts the first token of many completions.
+
+        Args:
+            num_completion_tokens: For each sequence, how many tokens at its end; fewer than it has.
+        """
+        rows = [path[len(path) - n - 1 : len(path) - 1] for path, n in self._ends(num_completion_tokens)]
+        targets = [path[len(path) - n :] for path, n in self._ends(num_completion_tokens)]
+        return np.concatenate(rows), np.concatenate(targets)
+
+    def _ends(self, counts: Sequence[int]) -> Iterator[tuple[Array, int]]:
+        for path, count in zip(self.paths, counts, strict=True):
+            if not 0 <= count < len(path):
+                raise ValueError(f"{count} completion tokens in a sequence of {len(path)}")
+            yield path, count
 
     def node_depths(self) -> Array:
         """Return `[N]`: how many tokens are above each node."""
