@@ -24,6 +24,7 @@ from videozoom.experiments.config_data import DataSource
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.grpo_settings import ModelSource
 from videozoom.experiments.progress import progress
+from videozoom.policies.sampling import Sampling
 from videozoom.rewards.rubric import Rubric
 
 if TYPE_CHECKING:
@@ -175,5 +176,16 @@ def build_policy(config: Config, folder: Path, corpus: Callable[[], list[str]]) 
     checkpoint = config.policy.checkpoint
     if checkpoint is None:
         checkpoint = build_tiny(folder, corpus(), size=TinySize(**config.policy.tiny.model_dump()), seed=config.seed)
+    return model_source(config, checkpoint).load(build_sampling(config))
+
+
+def build_sampling(config: Config) -> Sampling:
+    """Return how a config's rollouts draw completions."""
     rollout = config.rollout
-    return model_source(config, checkpoint).load(temperature=rollout.temperature, max_new_tokens=rollout.max_new_tokens)
+    return Sampling(
+        temperature=rollout.temperature,
+        top_k=rollout.top_k,
+        top_p=rollout.top_p,
+        max_new_tokens=rollout.max_new_tokens,
+        stop=rollout.stop,
+    )

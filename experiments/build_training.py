@@ -6,7 +6,7 @@ from typing import Self
 
 from videozoom.envs.tasks import Task
 from videozoom.envs.video_store import VideoStore
-from videozoom.experiments.build import build_env_maker, build_frames, build_protocol, build_tasks
+from videozoom.experiments.build import build_env_maker, build_frames, build_protocol, build_sampling, build_tasks
 from videozoom.experiments.cold_start import SupervisedStage
 from videozoom.experiments.cold_start_data import Objective
 from videozoom.experiments.config import Config
@@ -72,8 +72,7 @@ def grpo_settings(config: Config, reference: ModelSource) -> GrpoSettings:
         num_groups=rollout.tasks_per_iteration,
         group_size=rollout.group_size,
         zoom_step_fraction=rollout.zoom_step_fraction,
-        temperature=rollout.temperature,
-        max_new_tokens=rollout.max_new_tokens,
+        sampling=build_sampling(config),
         optimizer=grpo.optimizer,
         lr=grpo.lr,
         warmup_iterations=grpo.warmup_iterations,

@@ -166,7 +166,13 @@ class Rollout(Section):
     zoom_step_fraction: Fraction = 0.5
     """Share of groups with single-step zoom episodes; 0 is plain multi-step GRPO."""
     temperature: Positive = 1.0
+    top_k: CountOrZero = 0
+    """Only the k most likely tokens are drawn, and trained; 0 for all."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Only the most likely tokens that together reach this probability are drawn, and trained."""
     max_new_tokens: Count = 48
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """A completion also ends when it contains one of these texts."""
 
 
 class Grpo(Section):

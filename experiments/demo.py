@@ -133,7 +133,7 @@ class _Demo:
     def _evaluate_rules(self, trained: Trained) -> None:
         """Let rules choose the clips and the trained model answer from them. Source: LOVE-R1, Table 2c."""
         model = model_source(self.config, trained.checkpoint).load()
-        answerer = model.with_sampling(temperature=0.0, max_new_tokens=self.config.eval.max_new_tokens)
+        answerer = model.greedy(self.config.eval.max_new_tokens)
         for rule, meaning in _RULE_MEANINGS.items():
             contestant = scripted_contestant(self.config, rule, self.data.eval, self.data.frames, answerer)
             row = self._evaluator().run(contestant, iteration=trained.progress.iteration)

@@ -98,7 +98,7 @@ class Evaluator:
 
 def model_contestant(config: Config, name: str, policy: "QwenVLPolicy", make_env: MakeEnv) -> Contestant:
     """Return a model that acts greedily on its own."""
-    greedy = policy.with_sampling(temperature=0.0, max_new_tokens=config.eval.max_new_tokens)
+    greedy = policy.greedy(config.eval.max_new_tokens)
     return Contestant(name, greedy, make_env, lambda _: config.env.max_steps)
 
 
@@ -210,5 +210,5 @@ def _contestant(
     if name == MODEL:
         assert model is not None  # checked before anything was loaded
         return model_contestant(config, name, model, build_env_maker(config, tasks, frames))
-    answerer = model.with_sampling(temperature=0.0, max_new_tokens=config.eval.max_new_tokens) if model else None
+    answerer = model.greedy(config.eval.max_new_tokens) if model else None
     return scripted_contestant(config, ZoomRule(name), tasks, frames, answerer)

@@ -77,18 +77,14 @@ class DecoupledGRPOConfig(AlgorithmConfig):  # type: ignore[misc]
         """
         if self.source is None:
             raise ValueError("no model to train: set one with grpo(source=ModelSource(...))")
-        return self.source.load(**self.sampling())
-
-    def sampling(self) -> dict[str, Any]:
-        """Return how completions are drawn."""
-        return {"temperature": self.settings.temperature, "max_new_tokens": self.settings.max_new_tokens}
+        return self.source.load(self.settings.sampling)
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:
         return RLModuleSpec(
             module_class=QwenVLModule,
             observation_space=SPACES[0],
             action_space=SPACES[1],
-            model_config={SOURCE: self.source, SAMPLING: self.sampling()},
+            model_config={SOURCE: self.source, SAMPLING: self.settings.sampling},
         )
 
     def get_default_learner_class(self) -> type[GRPOLearner]:

@@ -23,7 +23,7 @@ class QwenVLModule(TorchRLModule):  # type: ignore[misc]
     def setup(self) -> None:
         """Load the checkpoint; called by RLlib's constructor."""
         source: ModelSource = self.model_config[SOURCE]
-        self.policy = source.load(**self.model_config[SAMPLING])
+        self.policy = source.load(self.model_config[SAMPLING])
         self.model = self.policy.model
 
     def get_state(

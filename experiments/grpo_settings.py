@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from videozoom.envs.protocols.base import Protocol
 from videozoom.envs.tasks import Task
 from videozoom.envs.video_store import VideoStore
+from videozoom.policies.sampling import Sampling
 from videozoom.rollout.runner import MakeEnv
 from videozoom.rollout.training_samples import LossAggregation
 
@@ -44,7 +45,7 @@ class ModelSource(_Shared):
     attention: str = "sdpa"
     freeze_vision: bool = True
 
-    def load(self, *, temperature: float = 1.0, max_new_tokens: int = 48) -> "QwenVLPolicy":
+    def load(self, sampling: Sampling | None = None) -> "QwenVLPolicy":
         """Return the policy, on the GPU if this process has one.
 
         Raises:
@@ -59,8 +60,7 @@ class ModelSource(_Shared):
             dtype=self.dtype,
             attention=self.attention,
             freeze_vision=self.freeze_vision,
-            temperature=temperature,
-            max_new_tokens=max_new_tokens,
+            sampling=sampling,
         )
         policy.model.to("cuda" if torch.cuda.is_available() else "cpu")
         return policy
@@ -76,8 +76,7 @@ class GrpoSettings(_Shared):
     group_size: int = 8
     zoom_step_fraction: float = 0.5
     """Share of `zoom_step` groups; 0 is plain multi-step GRPO."""
-    temperature: float = 1.0
-    max_new_tokens: int = 48
+    sampling: Sampling = Sampling()
     optimizer: str = "adamw"
     """A `videozoom.policies.optimizers.OptimizerName`."""
     lr: float = 2e-4

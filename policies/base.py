@@ -1,9 +1,10 @@
 """The seam between episodes and whoever acts in them."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,3 +59,13 @@ class Policy(Protocol):
     def act(self, requests: Sequence[Request]) -> list[Completion]:
         """Return one completion per request, in order."""
         ...
+
+
+def episodes(policy: Any) -> AbstractContextManager[None]:
+    """Return what is entered while a set of episodes runs: a policy with `episodes()` may then keep what it computed.
+
+    Example:
+        >>> with episodes(policy):
+        ...     first = policy.act(requests)
+    """
+    return policy.episodes() if hasattr(policy, "episodes") else nullcontext()

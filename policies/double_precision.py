@@ -7,12 +7,18 @@ float32 the sharp attention of a trained model turns that rounding into differen
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
-def call_in_double(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
-    """Return `module(*args, **kwargs)` with its parameters in float64; gradients reach its own parameters.
+def weights_in_double(module: torch.nn.Module) -> dict[str, Tensor]:
+    """Return a module's parameters in float64, by name; gradients reach the module's own."""
+    return {name: parameter.double() for name, parameter in module.named_parameters()}
 
-    Arguments are passed as they are: give the floating ones in float64.
+
+def call_in_double(module: torch.nn.Module, weights: dict[str, Tensor] | None, *args: Any, **kwargs: Any) -> Any:
+    """Return `module(*args, **kwargs)` with its parameters in float64.
+
+    Arguments are passed as they are: give the floating ones in float64. `weights` are those of `weights_in_double`,
+    where many calls share them; `None` converts them for this call.
     """
-    weights = {name: parameter.double() for name, parameter in module.named_parameters()}
-    return torch.func.functional_call(module, weights, args, kwargs)
+    return torch.func.functional_call(module, weights or weights_in_double(module), args, kwargs)

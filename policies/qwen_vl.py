@@ -1,22 +1,30 @@
 """Qwen2.5-VL as a policy: any checkpoint folder, from a tiny one made on the spot to the released 7B."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from videozoom.policies.attention_backends import AttentionBackend, backend_for
 from videozoom.policies.base import Completion, Request
-from videozoom.policies.double_precision import call_in_double
+from videozoom.policies.double_precision import call_in_double, weights_in_double
 from videozoom.policies.rendering import RenderedPrompt, Renderer
+from videozoom.policies.sampling import Sampling
 from videozoom.policies.tree_attention import use_text_attention
 from videozoom.policies.vision_attention import use_batched_windows
 from videozoom.policies.vision_features import VisionFeatures
 
 if TYPE_CHECKING:
-    from videozoom.policies.sampler import Sampling
+    from videozoom.policies.packed_cache import HeldPrefixes
+    from videozoom.policies.token_tree import TokenTree
 
 
 class CheckpointError(ValueError):
@@ -30,11 +38,9 @@ class QwenVLPolicy:
     """
 
     def __init__(
-        self, model: nn.Module, renderer: Renderer, *, freeze_vision: bool = True, sampling: "Sampling | None" = None
+        self, model: nn.Module, renderer: Renderer, *, freeze_vision: bool = True, sampling: Sampling | None = None
     ) -> None:
         """Wrap a loaded `Qwen2_5_VLForConditionalGeneration`."""
-        from videozoom.policies.sampler import Sampling
-
         self.model: Any = model
         self.renderer = renderer
         self.sampling = sampling or Sampling()
@@ -42,6 +48,9 @@ class QwenVLPolicy:
         parameter = next(model.parameters())
         self.is_precise = parameter.device.type == "cpu" and parameter.dtype == torch.float32
         """Whether text is computed in float64 from the float32 weights, so that sampler and learner agree."""
+        self._held: list[HeldPrefixes] = []
+        self._is_holding = False
+        self._double_weights: dict[str, dict[str, Tensor]] = {}
         self.freeze_vision(freeze_vision)
         use_text_attention(self.model.model.language_model)
 
@@ -53,21 +62,15 @@ class QwenVLPolicy:
         dtype: str = "float32",
         attention: str = "sdpa",
         freeze_vision: bool = True,
-        temperature: float = 1.0,
-        max_new_tokens: int = 48,
+        sampling: Sampling | None = None,
     ) -> "QwenVLPolicy":
         """Load a Hugging Face checkpoint folder of a Qwen2.5-VL model.
 
         Raises:
             CheckpointError: the folder is missing, unreadable, or holds another architecture.
         """
-        from videozoom.policies.sampler import Sampling
-
-        path = Path(path)
-        model, renderer = _load(path, dtype, attention)
-        return cls(
-            model, renderer, freeze_vision=freeze_vision, sampling=Sampling(temperature, max_new_tokens=max_new_tokens)
-        )
+        model, renderer = _load(Path(path), dtype, attention)
+        return cls(model, renderer, freeze_vision=freeze_vision, sampling=sampling)
 
     @property
     def _in_double(self) -> bool:
@@ -91,15 +94,16 @@ class QwenVLPolicy:
         """Yield name and tensor of what an optimizer updates."""
         return ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
 
-    def with_sampling(self, *, temperature: float, max_new_tokens: int) -> "QwenVLPolicy":
-        """Return a policy that shares this one's weights and features but samples differently; 0 means greedy."""
-        from videozoom.policies.sampler import Sampling
-
-        twin = object.__new__(QwenVLPolicy)
-        twin.model, twin.renderer, twin.features = self.model, self.renderer, self.features
-        twin.is_precise = self.is_precise
-        twin.sampling = Sampling(temperature, max_new_tokens=max_new_tokens)
+    def with_sampling(self, sampling: Sampling) -> "QwenVLPolicy":
+        """Return a policy that shares this one's weights and features but samples differently."""
+        twin = copy(self)
+        twin.sampling = sampling
+        twin._held, twin._is_holding = [], False
         return twin
+
+    def greedy(self, max_new_tokens: int) -> "QwenVLPolicy":
+        """Return a policy that takes the most likely token."""
+        return self.with_sampling(replace(self.sampling, temperature=0.0, max_new_tokens=max_new_tokens))
 
     def save(self, path: Path) -> Path:
         """Write a Hugging Face checkpoint folder that `from_pretrained` and `from_checkpoint` load."""
@@ -109,10 +113,58 @@ class QwenVLPolicy:
 
     def act(self, requests: Sequence[Request]) -> list[Completion]:
         """Return one sampled completion per request; see `videozoom.policies.sampler`."""
+        from videozoom.policies.packed_cache import HeldPrefixes
         from videozoom.policies.sampler import sample
 
         prompts = [self.renderer.render(request.prompt) for request in requests]
-        return sample(self, prompts, [request.seed for request in requests], self.sampling)
+        if self._is_holding:
+            self._held += [HeldPrefixes() for _ in range(-(-len(prompts) // self.sampling.max_batch) - len(self._held))]
+        return sample(self, prompts, [request.seed for request in requests], self.sampling, self._held)
+
+    @contextmanager
+    def episodes(self) -> Iterator[None]:
+        """Keep the prompts of each `act` for the next: while a set of episodes runs, and the weights do not change."""
+        self._is_holding = True
+        try:
+            yield
+        finally:
+            self._held, self._is_holding = [], False
+
+    @property
+    def attention_backend(self) -> AttentionBackend:
+        """What computes attention on token trees."""
+        dtype = torch.float64 if self._in_double else next(iter(self.model.parameters())).dtype
+        return backend_for(self.device, dtype)
+
+    @contextmanager
+    def converted_weights(self) -> Iterator[None]:
+        """Convert weights to the precision text is computed in once, for many calls without a gradient."""
+        if self._in_double:
+            modules = {"text": self.model.model.language_model, "head": self.model.lm_head}
+            self._double_weights = {name: weights_in_double(module) for name, module in modules.items()}
+        try:
+            yield
+        finally:
+            self._double_weights = {}
+
+    def embed_packed(self, tree: "TokenTree", is_wanted: NDArray[np.bool_] | None = None) -> Tensor:
+        """Return input embeddings `[1, S, D]` of a tree's rows, or of those wanted, clip features in place."""
+        token_ids, feature_rows = tree.token_ids, tree.feature_rows
+        if is_wanted is not None:
+            token_ids, feature_rows = token_ids[is_wanted], feature_rows[is_wanted]
+        embeds_SD: Tensor = self.model.model.language_model.embed_tokens(torch.from_numpy(token_ids).to(self.device))
+        places = np.flatnonzero(feature_rows >= 0)
+        if not len(places):
+            return embeds_SD.unsqueeze(0)
+        ends = np.cumsum([self.renderer.grid(clip).num_tokens for clip in tree.clips])
+        clip_of = np.searchsorted(ends, feature_rows[places], side="right")
+        used, position_of = np.unique(clip_of, return_inverse=True)
+        features = self.features([tree.clips[index] for index in used])
+        # Rows count in all clips; only those of the used ones are there.
+        firsts = np.cumsum([0, *(len(feature) for feature in features)])[:-1]
+        rows = firsts[position_of] + feature_rows[places] - np.concatenate([[0], ends])[clip_of]
+        wanted = torch.cat(features).to(embeds_SD.dtype)[torch.from_numpy(rows).to(self.device)]
+        return embeds_SD.index_copy(0, torch.from_numpy(places).to(self.device), wanted).unsqueeze(0)
 
     def embed(self, token_ids_BT: Tensor, prompts: Sequence[RenderedPrompt]) -> Tensor:
         """Return input embeddings `[B, T, D]`; row b holds prompt b's tokens first, its clips' features in place."""
@@ -136,7 +188,8 @@ class QwenVLPolicy:
         `attention` is `attention_plan` or `decode` for those that attend otherwise; see `use_text_attention`.
         """
         text = self.model.model.language_model
-        output = (partial(call_in_double, text) if self._in_double else text)(
+        call = partial(call_in_double, text, self._double_weights.get("text")) if self._in_double else text
+        output = call(
             inputs_embeds=embeds_BTD.double() if self._in_double else embeds_BTD,
             position_ids=positions_3BT,
             attention_mask={"full_attention": mask},
@@ -150,7 +203,10 @@ class QwenVLPolicy:
     def logits(self, hidden: Tensor) -> Tensor:
         """Return logits `[..., V]` of hidden states, float32 or better, placeholders of clips impossible."""
         head = self.model.lm_head
-        logits: Tensor = call_in_double(head, hidden.double()) if self._in_double else head(hidden).float()
+        if self._in_double:
+            logits: Tensor = call_in_double(head, self._double_weights.get("head"), hidden.double())
+        else:
+            logits = head(hidden).float()
         config = self.model.config
         # A sampled placeholder would ask for features that do not exist.
         logits[..., [config.video_token_id, config.image_token_id]] = float("-inf")

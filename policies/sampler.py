@@ -1,9 +1,10 @@
 """Sampling of completions for many prompts in one batch.
 
-Equal prompts are prefilled once; rows that are done leave the batch. Every row draws from its own random numbers, so a
-completion depends on its prompt and seed and on nothing else in the batch (floating-point rounding aside).
+The prompts become one token tree, so that what they share is prefilled once, and decode over it together; rows that are
+done leave the batch. Every row draws from its own random numbers, so a completion depends on its prompt and seed and on
+nothing else in the batch (floating-point rounding aside).
 
-Shape legend: U unique prompt, B row, T token, V vocabulary, D hidden size.
+Shape legend: B row, S packed row of the tree, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -15,68 +16,44 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from videozoom.policies.attention_plan import AttentionPlan
 from videozoom.policies.base import Completion, FinishReason
+from videozoom.policies.cascade import CascadeDecoder
+from videozoom.policies.packed_cache import HeldPrefixes
 from videozoom.policies.rendering import RenderedPrompt
+from videozoom.policies.sampling import Sampling, TokenDistribution
+from videozoom.policies.token_tree import TokenTree
 
 if TYPE_CHECKING:
     from videozoom.policies.qwen_vl import QwenVLPolicy
 
-# Rows that are done stay in the batch until this share of it is left: dropping them copies the cache.
+# Rows that are done stay in the batch until this share of it is left: dropping them copies what is their own.
 _COMPACT_BELOW = 0.6
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How completions are drawn. There is no truncation (top-k, top-p): what is trained is what was sampled."""
-
-    temperature: float = 1.0
-    """0 means greedy; log-probabilities are then those at temperature 1."""
-    max_new_tokens: int = 48
-    max_batch: int = 512
-    """Rows decoded together at most."""
-
-
-class KVBuffer:
-    """Key-value cache with room for all tokens from the start: appending copies nothing that is already there."""
-
-    def __init__(self, capacity: int) -> None:
-        """Hold at most `capacity` tokens per row."""
-        self.capacity = capacity
-        self.length = 0
-        self._keys: list[Tensor] = []
-        self._values: list[Tensor] = []
-
-    def update(self, key: Tensor, value: Tensor, layer_idx: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
-        """Append `[B, heads, T, size]` to a layer and return all its keys and values; called by transformers."""
-        if layer_idx == len(self._keys):
-            shape = (*key.shape[:2], self.capacity, key.shape[3])
-            self._keys.append(key.new_zeros(shape))
-            self._values.append(value.new_zeros(shape))
-        end = self.length + key.shape[2]
-        self._keys[layer_idx][:, :, self.length : end] = key
-        self._values[layer_idx][:, :, self.length : end] = value
-        return self._keys[layer_idx][:, :, :end], self._values[layer_idx][:, :, :end]
-
-    def advance(self, num_tokens: int) -> None:
-        """Make the tokens of a finished forward pass count as past."""
-        self.length += num_tokens
-
-    def select_rows(self, rows: Tensor) -> None:
-        """Keep, repeat or reorder rows."""
-        self._keys = [key[rows] for key in self._keys]
-        self._values = [value[rows] for value in self._values]
 
 
 @torch.no_grad()
 def sample(
-    policy: "QwenVLPolicy", prompts: Sequence[RenderedPrompt], seeds: Sequence[tuple[int, ...]], sampling: Sampling
+    policy: "QwenVLPolicy",
+    prompts: Sequence[RenderedPrompt],
+    seeds: Sequence[tuple[int, ...]],
+    sampling: Sampling,
+    held: Sequence[HeldPrefixes] = (),
 ) -> list[Completion]:
-    """Return one completion per prompt, with the log-probability of every sampled token."""
+    """Return one completion per prompt, with the log-probability of every sampled token.
+
+    Args:
+        policy: The model.
+        prompts: What to continue.
+        seeds: Entropy of each completion.
+        sampling: How tokens are drawn.
+        held: Where prompts are kept for the next call, one for each batch; batches without one keep nothing.
+    """
     completions: list[Completion] = []
-    for start in range(0, len(prompts), sampling.max_batch):
+    for number, start in enumerate(range(0, len(prompts), sampling.max_batch)):
         stop = start + sampling.max_batch
         batch = _Batch(policy, prompts[start:stop], seeds[start:stop], sampling)
-        completions.extend(batch.run())
+        with policy.converted_weights():
+            completions.extend(batch.run(held[number] if number < len(held) else HeldPrefixes()))
     return completions
 
 
@@ -91,7 +68,7 @@ class _Row:
 
 
 class _Batch:
-    """Prefills unique prompts, then decodes all rows token by token."""
+    """Prefills a tree of prompts, then decodes all rows token by token."""
 
     def __init__(
         self,
@@ -103,9 +80,12 @@ class _Batch:
         self.policy, self.prompts, self.sampling = policy, prompts, sampling
         self.rows = [_Row(np.random.default_rng(seed).random(sampling.max_new_tokens)) for seed in seeds]
         self.active = list(range(len(prompts)))
+        longest_stop = max((len(text.encode()) for text in sampling.stop), default=0)
+        # A token has at least one byte of text, but for special ones.
+        self.stop_window = 2 * longest_stop
 
-    def run(self) -> list[Completion]:
-        logits_BV = self._prefill()
+    def run(self, held: HeldPrefixes) -> list[Completion]:
+        logits_BV = self._prefill(held)
         for step in range(self.sampling.max_new_tokens):
             tokens = self._draw(logits_BV, step)
             if all(self.rows[index].is_done for index in self.active) or step + 1 == self.sampling.max_new_tokens:
@@ -113,34 +93,42 @@ class _Batch:
             logits_BV = self._decode(self._compact(tokens), step)
         return [self._completion(row, prompt) for row, prompt in zip(self.rows, self.prompts, strict=True)]
 
-    def _prefill(self) -> Tensor:
-        """Run unique prompts, padded on the right, and return the logits that predict each row's first token."""
-        unique = {prompt.key: index for index, prompt in reversed(list(enumerate(self.prompts)))}
-        order = {key: position for position, key in enumerate(unique)}
-        prompts = [self.prompts[index] for index in unique.values()]
-        device = self.policy.device
-        lengths = [len(prompt.token_ids) for prompt in prompts]
-        token_ids_UT, positions_3UT = pad_prompts(prompts, self.policy.renderer.turn_end_id)
-        cache = KVBuffer(max(lengths) + self.sampling.max_new_tokens)
-        hidden_UTD = self.policy.hidden_states(
-            self.policy.embed(token_ids_UT.to(device), prompts), positions_3UT.to(device), mask=None, cache=cache
+    def _prefill(self, held: HeldPrefixes) -> Tensor:
+        """Compute the rows of the tree that are not held, and return the logits of each row's first token."""
+        policy, device = self.policy, self.policy.device
+        unique = {prompt.key: prompt for prompt in self.prompts}
+        distinct = list(unique.values())
+        tree = TokenTree.of(distinct)
+        cache, is_known = held.cache_for(distinct, tree)
+        hidden_1SD = policy.hidden_states(
+            policy.embed_packed(tree, ~is_known),
+            torch.from_numpy(tree.position_ids[:, None, ~is_known]).to(device),
+            mask=None,
+            cache=cache,
+            attention_plan=AttentionPlan.of(tree, is_known),
         )
-        cache.advance(max(lengths))
-        last_UD = hidden_UTD[torch.arange(len(prompts)), torch.tensor(lengths) - 1]
-        rows = torch.tensor([order[prompt.key] for prompt in self.prompts], device=device)
-        cache.select_rows(rows)
-        self.cache = cache
-        self.prefill_length = max(lengths)
-        self.prompt_lengths = torch.tensor(lengths, device=device)[rows]
-        starts = torch.tensor([int(prompt.position_ids.max()) + 1 for prompt in prompts], device=device)
-        self.next_positions = starts[rows]
-        return self.policy.logits(last_UD)[rows]
+        cache.close()
+        held.hold(distinct, tree, cache)
+        order = {key: index for index, key in enumerate(unique)}
+        prompt_of_row = [order[prompt.key] for prompt in self.prompts]
+        self.decoder = CascadeDecoder(
+            tree,
+            cache,
+            [tree.paths[index] for index in prompt_of_row],
+            num_new_tokens=self.sampling.max_new_tokens,
+            backend=policy.attention_backend,
+        )
+        starts = torch.tensor([int(prompt.position_ids.max()) + 1 for prompt in distinct], device=device)
+        self.next_positions = starts[prompt_of_row]
+        queries_before = np.cumsum(~is_known) - 1
+        last_rows = torch.from_numpy(queries_before[[path[-1] for path in tree.paths]]).to(device)
+        return policy.logits(hidden_1SD[0, last_rows])[prompt_of_row]
 
     def _draw(self, logits_BV: Tensor, step: int) -> Tensor:
         """Draw one token per active row, record it, and return the tokens `[B]`."""
-        temperature = self.sampling.temperature
-        logprobs_BV = tempered_logprobs(logits_BV, temperature)
-        if temperature == 0:
+        distribution = self.sampling.distribution
+        logprobs_BV = distribution.logprobs(logits_BV)
+        if distribution.temperature == 0:
             tokens_B = logprobs_BV.argmax(-1)
         else:
             cumulative_BV = logprobs_BV.double().exp().cumsum(-1)
@@ -149,14 +137,23 @@ class _Batch:
             tokens_B = torch.searchsorted(cumulative_BV, thresholds_B1, right=True).squeeze(-1)
             tokens_B = tokens_B.clamp_max(logprobs_BV.shape[-1] - 1)
         chosen_B = logprobs_BV.gather(-1, tokens_B.unsqueeze(-1)).squeeze(-1)
-        end = self.policy.renderer.turn_end_id
         for index, token, logprob in zip(self.active, tokens_B.tolist(), chosen_B.tolist(), strict=True):
             row = self.rows[index]
             if not row.is_done:
                 row.token_ids.append(token)
                 row.logprobs.append(logprob)
-                row.is_done = token == end
+                row.is_done = self._is_end(row.token_ids)
         return tokens_B
+
+    def _is_end(self, token_ids: list[int]) -> bool:
+        renderer = self.policy.renderer
+        if token_ids[-1] == renderer.turn_end_id:
+            return True
+        if not self.sampling.stop:
+            return False
+        # A stop text completed earlier would have ended the row earlier.
+        text = renderer.decode_completion(np.array(token_ids[-self.stop_window :], np.int32))
+        return any(stop in text for stop in self.sampling.stop)
 
     def _compact(self, tokens_B: Tensor) -> Tensor:
         """Drop rows that are done once they are many, and return the tokens of the rows that stay."""
@@ -164,8 +161,8 @@ class _Batch:
         if len(keep) > _COMPACT_BELOW * len(self.active):
             return tokens_B
         selected = torch.tensor(keep, device=tokens_B.device)
-        self.cache.select_rows(selected)
-        self.prompt_lengths, self.next_positions = self.prompt_lengths[selected], self.next_positions[selected]
+        self.decoder.select(keep)
+        self.next_positions = self.next_positions[selected]
         self.active = [self.active[position] for position in keep]
         return tokens_B[selected]
 
@@ -173,13 +170,10 @@ class _Batch:
         """Run one token per active row and return the logits of the next."""
         embeds_B1D = self.policy.model.model.language_model.embed_tokens(tokens_B.unsqueeze(-1))
         positions_3B1 = (self.next_positions + step).expand(3, -1).unsqueeze(-1)
-        slots = torch.arange(self.cache.length + 1, device=tokens_B.device)
-        # Prompts are padded on the right, so a row sees its prompt and everything after the padding.
-        mask_BT = (slots < self.prompt_lengths.unsqueeze(-1)) | (slots >= self.prefill_length)
         hidden_B1D = self.policy.hidden_states(
-            embeds_B1D, positions_3B1, mask=mask_BT[:, None, None, :], cache=self.cache
+            embeds_B1D, positions_3B1, mask=None, cache=self.decoder, decode=self.decoder
         )
-        self.cache.advance(1)
+        self.decoder.advance()
         return self.policy.logits(hidden_B1D[:, 0])
 
     def _completion(self, row: _Row, prompt: RenderedPrompt) -> Completion:
@@ -196,7 +190,7 @@ class _Batch:
 
 def tempered_logprobs(logits: Tensor, temperature: float) -> Tensor:
     """Return log-probabilities `[..., V]` of the distribution that is sampled and trained; 0 (greedy) counts as 1."""
-    return torch.log_softmax(logits / (temperature or 1.0), dim=-1)
+    return TokenDistribution(temperature).logprobs(logits)
 
 
 def pad_prompts(prompts: Sequence[RenderedPrompt], pad_id: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from videozoom.envs.messages import Prompt
 from videozoom.envs.observation import Observation
 from videozoom.envs.protocols.base import Protocol
 from videozoom.envs.tasks import EpisodeKind, Status, Task
-from videozoom.policies.base import Completion, Policy, Request
+from videozoom.policies.base import Completion, Policy, Request, episodes
 from videozoom.rewards.facts import EpisodeFacts
 from videozoom.rollout.types import Step, Trajectory
 
@@ -63,12 +63,13 @@ def run_episodes(
     All running episodes act in one call of the policy per round. A video that cannot be read ends its own episode
     with status `error_decode` and no other.
     """
-    episodes = [_Episode(spec, make_env()) for spec in specs]
-    while running := [episode for episode in episodes if episode.is_running]:
-        requests = [episode.request(protocol) for episode in running]
-        for episode, request, completion in zip(running, requests, policy.act(requests), strict=True):
-            episode.take(request.prompt, completion, protocol)
-    return [episode.trajectory() for episode in episodes]
+    all_episodes = [_Episode(spec, make_env()) for spec in specs]
+    with episodes(policy):
+        while running := [episode for episode in all_episodes if episode.is_running]:
+            requests = [episode.request(protocol) for episode in running]
+            for episode, request, completion in zip(running, requests, policy.act(requests), strict=True):
+                episode.take(request.prompt, completion, protocol)
+    return [episode.trajectory() for episode in all_episodes]
 
 
 def environment_seed(seed: Sequence[int]) -> int:

@@ -21,9 +21,10 @@ from videozoom.experiments.grpo_settings import GrpoSettings, ModelSource, World
 from videozoom.experiments.ray_runtime import quiet_rllib
 from videozoom.experiments.weights import pack_weights
 from videozoom.policies.qwen_vl import QwenVLPolicy
+from videozoom.policies.sampling import Sampling
 from videozoom.rollout.metrics import check_names
 
-SETTINGS = GrpoSettings(seed=3, num_groups=4, group_size=4, max_new_tokens=6, lr=1e-3)
+SETTINGS = GrpoSettings(seed=3, num_groups=4, group_size=4, sampling=Sampling(max_new_tokens=6), lr=1e-3)
 Build = Callable[..., DecoupledGRPO]
 
 

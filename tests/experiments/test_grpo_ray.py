@@ -21,10 +21,11 @@ from videozoom.experiments.grpo_settings import GrpoSettings, ModelSource
 from videozoom.experiments.ray_runtime import ray_runtime
 from videozoom.experiments.weights import PackedTensor, pack_weights
 from videozoom.policies.qwen_vl import QwenVLPolicy
+from videozoom.policies.sampling import Sampling
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
-SETTINGS = GrpoSettings(seed=3, num_groups=4, group_size=4, max_new_tokens=6, lr=1e-3)
+SETTINGS = GrpoSettings(seed=3, num_groups=4, group_size=4, sampling=Sampling(max_new_tokens=6), lr=1e-3)
 TASKS = make_tasks(6, broken=(4,))
 
 

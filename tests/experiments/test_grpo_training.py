@@ -13,9 +13,10 @@ from videozoom.experiments.checkpoints import latest_checkpoint
 from videozoom.experiments.grpo_settings import GrpoSettings, ModelSource
 from videozoom.experiments.grpo_training import Schedule, Trained, train_grpo
 from videozoom.policies.qwen_vl import QwenVLPolicy
+from videozoom.policies.sampling import Sampling
 from videozoom.rollout.traces import TraceWriter, read_traces
 
-SETTINGS = GrpoSettings(seed=5, num_groups=2, group_size=4, max_new_tokens=6, lr=1e-3)
+SETTINGS = GrpoSettings(seed=5, num_groups=2, group_size=4, sampling=Sampling(max_new_tokens=6), lr=1e-3)
 Metrics = list[tuple[int, Mapping[str, float]]]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from videozoom.policies.qwen_vl import QwenVLPolicy
+from videozoom.policies.sampling import Sampling
 from videozoom.policies.tiny import TinySize, build_tiny
 
 CORPUS = [
@@ -22,4 +23,4 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def policy(tiny_folder: Path) -> QwenVLPolicy:
-    return QwenVLPolicy.from_checkpoint(tiny_folder, max_new_tokens=12)
+    return QwenVLPolicy.from_checkpoint(tiny_folder, sampling=Sampling(max_new_tokens=12))

@@ -18,6 +18,7 @@ from videozoom.policies.base import FinishReason, Request
 from videozoom.policies.logprobs import completion_logprobs
 from videozoom.policies.qwen_vl import CheckpointError, QwenVLPolicy, check_checkpoint
 from videozoom.policies.rendering import RenderedPrompt
+from videozoom.policies.sampling import Sampling
 from videozoom.policies.tokenizer import VIDEO_PAD
 
 
@@ -90,14 +91,14 @@ def test_seeds_differ(policy) -> None:
 
 
 def test_greedy_ignores_the_seed(policy) -> None:
-    greedy = policy.with_sampling(temperature=0.0, max_new_tokens=6)
+    greedy = policy.greedy(6)
     first, second = greedy.act([Request(prompt_on("v"), None, None, seed=(index,)) for index in range(2)])
     assert first.token_ids.tolist() == second.token_ids.tolist()
 
 
 def test_sampling_follows_the_distribution(policy) -> None:
     prompt = prompt_on("v")
-    draws = policy.with_sampling(temperature=1.0, max_new_tokens=1).act(
+    draws = policy.with_sampling(Sampling(max_new_tokens=1)).act(
         [Request(prompt, None, None, seed=(index,)) for index in range(2000)]
     )
     observed = np.bincount([int(c.token_ids[0]) for c in draws], minlength=len(policy.renderer.tokenizer)) / 2000
@@ -193,7 +194,7 @@ def test_any_text_survives_the_tokenizer(policy) -> None:
 
 
 def test_checkpoint_round_trip(policy, tmp_path: Path) -> None:
-    again = QwenVLPolicy.from_checkpoint(policy.save(tmp_path / "again"), max_new_tokens=12)
+    again = QwenVLPolicy.from_checkpoint(policy.save(tmp_path / "again"), sampling=Sampling(max_new_tokens=12))
     for (name, ours), (_, theirs) in zip(policy.model.named_parameters(), again.model.named_parameters(), strict=True):
         assert torch.equal(ours, theirs), name
     prompt = prompt_on("v", num_clips=1)
