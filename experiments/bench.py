@@ -25,6 +25,7 @@ def run_bench(options: argparse.Namespace) -> int:
         repeats=options.repeats,
         folder=options.folder,
         as_json=options.json,
+        overwrite=options.overwrite,
     )
     return 0
 
@@ -46,6 +47,8 @@ def _add_video(parts: Any) -> None:
     video.add_argument("--repeats", type=_runs, default=3, metavar="N", help=repeats)
     folder = "where made videos are kept (%(default)s)"
     video.add_argument("--folder", type=Path, default=DEFAULT_VIDEOS, metavar="DIR", help=folder)
+    overwrite = "measure everything again instead of continuing an interrupted run"
+    video.add_argument("--overwrite", action="store_true", help=overwrite)
     video.add_argument("--json", action="store_true", help="print the numbers as JSON on stdout")
     video.add_argument("--quiet", action="store_true", help="print no progress")
 

@@ -1,22 +1,18 @@
-"""`measure_all`: what pieces of work cost, each run in a process of its own."""
+"""`measure`: what a piece of work costs, run in a process of its own."""
 
 import gc
 import os
 import resource
 import sys
-import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from videozoom.envs.observation import VideoDecodeError
 from videozoom.envs.videos.worker_process import WorkerProcess
-from videozoom.experiments.errors import UserError
-from videozoom.experiments.progress import progress
 
 _LIMIT_S = 6 * 3600.0
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -65,62 +61,6 @@ class Measurement:
     private_mib: float | None
     """Memory that the process holds afterwards and shares with none; `None` where the system does not say."""
     facts: Mapping[str, float]
-
-
-Results = dict[Job, list[Measurement] | str]
-"""What was measured of each job, or why that failed."""
-
-
-def measure_all(jobs: Mapping[Job, str], *, required: Collection[Job], repeats: int, folder: Path) -> Results:
-    """Return the measurements of all jobs, one round after the other, so that a disturbance hits all alike.
-
-    Args:
-        jobs: what is measured, and its name for the progress bar.
-        required: jobs that must not fail; what others raise becomes their result.
-        repeats: rounds.
-        folder: where jobs get their folders; they are removed in the end.
-
-    Raises:
-        UserError: a video of a required job cannot be read.
-    """
-    num_runs = {job: min(max(repeats, job.min_runs), job.max_runs or sys.maxsize) for job in jobs}
-    results: Results = {job: [] for job in jobs}
-    with progress("Measuring", sum(num_runs.values())) as advance, ExitStack() as stack:
-        kept = {job: _new_folder(stack, folder) for job in jobs if job.is_prepared}
-        for number in range(max(num_runs.values(), default=0)):
-            for job, name in jobs.items():
-                if number < num_runs[job]:
-                    advance(0, note=name)
-                    _measure_into(
-                        results, job, kept.get(job), folder, is_first=number == 0, may_fail=job not in required
-                    )
-                    advance(note=name)
-    return results
-
-
-def _measure_into(
-    results: Results, job: Job, kept: Path | None, folder: Path, *, is_first: bool, may_fail: bool
-) -> None:
-    """Add one run of a job to the results, unless it has failed before."""
-    measured = results[job]
-    if isinstance(measured, str):
-        return
-    try:
-        with ExitStack() as stack:
-            if kept and is_first:
-                prepare(job, kept)
-            measured.append(measure(job, kept or _new_folder(stack, folder)))
-    except Exception as error:
-        if may_fail:
-            results[job] = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        elif isinstance(error, VideoDecodeError):
-            raise UserError(f"cannot measure on {error}") from error
-        else:
-            raise
-
-
-def _new_folder(stack: ExitStack, parent: Path) -> Path:
-    return Path(stack.enter_context(tempfile.TemporaryDirectory(dir=parent, prefix="cache_")))
 
 
 def measure(job: Job, folder: Path) -> Measurement:

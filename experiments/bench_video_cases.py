@@ -4,7 +4,6 @@ import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +59,8 @@ class Subject:
     index: VideoIndex
     height_px: int
     width_px: int
+    memory_bytes: int
+    """What methods that need much memory are told to get along with."""
 
     @classmethod
     def of(cls, path: Path, name: str) -> "Subject":
@@ -73,7 +74,7 @@ class Subject:
             raise UserError(
                 f"cannot measure on {str(error).removesuffix('.')}; give a video that can be read"
             ) from error
-        return cls(name, path, index, *whole.frames.shape[1:3])
+        return cls(name, path, index, *whole.frames.shape[1:3], memory_bytes=free_bytes())
 
     @property
     def fast(self) -> View:
@@ -217,7 +218,7 @@ def _reference_questions(video: Subject, spans_s: Sequence[Span], *, in_full: bo
 def _reference_part(video: Subject, view: View, decoder: Decoder) -> Part:
     """Return the reference's reading of a view; of its first part where the memory does not hold the whole."""
     frame_bytes = video.height_px * video.width_px * 3 * _REFERENCE_BYTES_PER_VALUE
-    num_frames = min(len(view.frames), max(2, int(_MEMORY_SHARE * _free_bytes() / frame_bytes)))
+    num_frames = min(len(view.frames), max(2, int(_MEMORY_SHARE * video.memory_bytes / frame_bytes)))
     first = View(view.frames[:num_frames], view.times_s[:num_frames], view.size)
     return Part(ReferenceView(video.path, first, decoder), len(view.frames) / num_frames)
 
@@ -242,9 +243,8 @@ def _is_installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-@cache
-def _free_bytes() -> int:
-    """Return how much memory new processes can take; the same at every call, so that equal jobs are equal."""
+def free_bytes() -> int:
+    """Return how much memory new processes can take."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from videozoom.experiments.bench_process import Measurement, Results
+from videozoom.experiments.bench_process import Measurement
+from videozoom.experiments.bench_rounds import Results
 from videozoom.experiments.bench_video_cases import Case, Entry
 
 Row = dict[str, Any]

@@ -36,8 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 1 for errors in data, 2 for a user's mistake, 130 after Ctrl-C."""
     try:
         return _run(_parse(sys.argv[1:] if arguments is None else arguments))
-    except KeyboardInterrupt:
-        print("Interrupted; what was finished is kept.", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        # A command that knows how to go on says so.
+        print(str(interrupt) or "Interrupted; what was finished is kept.", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception as error:
         if not is_user_error(error):

@@ -55,3 +55,28 @@ class Mishap(Job):
 
     def run(self, folder: Path) -> None:
         raise self.error("it broke\nbadly")
+
+
+@dataclass(frozen=True)
+class Tally(Job):
+    """Counts its runs in a file; fails, or is interrupted, in one of them."""
+
+    path: Path
+    interrupt_at: int = 0
+    fail_at: int = 0
+
+    @property
+    def num_runs(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def run(self, folder: Path) -> int:
+        with self.path.open("a", encoding="ascii") as file:
+            file.write("x")
+        if self.num_runs == self.interrupt_at:
+            raise KeyboardInterrupt
+        if self.num_runs == self.fail_at:
+            raise ValueError(f"it broke at run {self.num_runs}")
+        return self.num_runs
+
+    def facts(self, result: int) -> Mapping[str, float]:
+        return {"num_runs": result}

@@ -1,5 +1,10 @@
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from io import StringIO
 from itertools import islice
@@ -13,8 +18,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from videozoom.envs.videos.index import scan
-from videozoom.experiments import bench_process, bench_video_cases, bench_video_files
-from videozoom.experiments.bench_process import Measurement
+from videozoom.experiments import bench_process, bench_video, bench_video_cases, bench_video_files
+from videozoom.experiments.bench_process import Job, Measurement
+from videozoom.experiments.bench_rounds import Results
 from videozoom.experiments.bench_video import case_names
 from videozoom.experiments.bench_video_cases import Case, Entry, Part, Subject, question_cases
 from videozoom.experiments.bench_video_files import BenchVideo, encode, num_steps, scenes
@@ -22,6 +28,7 @@ from videozoom.experiments.bench_video_jobs import FastView, Floor, SlowClip
 from videozoom.experiments.bench_video_reference import Decoder, ReferenceView
 from videozoom.experiments.bench_video_rows import print_rows, rows_of
 from videozoom.experiments.cli import main
+from videozoom.rollout.json_lines import read_json_lines
 
 Row = dict[str, Any]
 NUM_FRAMES = 50
@@ -95,7 +102,7 @@ def test_a_file_is_measured_in_every_case(video: Path, tmp_path: Path, capsys: p
     assert (warm["ours"]["num_fast_decodes"], warm["ours"]["num_slow_decodes"]) == (0, 24)
     reference = cold["reference_pattern"]
     assert (reference["num_fast_decodes"], reference["num_slow_decodes"]) == (24, 72)
-    assert list((tmp_path / "made").iterdir()) == []
+    assert [path.name for path in (tmp_path / "made").iterdir()] == [".lock"]
 
 
 @pytest.mark.usefixtures("in_one_process")
@@ -161,7 +168,7 @@ def test_long_questions_are_extrapolated_from_one_read_of_each_kind(question: tu
 
     (ours,), (floor,) = ([part.job for part in entries[name].parts] for name in ("ours", "floor"))
     counts = {"num_fast_decodes": 1.0, "num_slow_decodes": 24.0}
-    results: bench_process.Results = {
+    results: Results = {
         fast: runs(2.0, 4.0, 3.0, open_cpu_s=0.25),
         slow: runs(0.75, 0.5, 1.0, open_cpu_s=0.25),
         ours: [Measurement(9.0, 9.0, 500.0, 0.0, counts)],
@@ -180,15 +187,15 @@ def test_long_questions_are_extrapolated_from_one_read_of_each_kind(question: tu
     assert (rows["ours"]["extrapolated"], rows["ours"]["ratio_to_floor"]) == (False, 2.0)
 
 
-def test_what_does_not_fit_into_the_memory_is_read_in_part(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_into_the_memory_is_read_in_part(video: Path) -> None:
     whole = Subject.of(video, "clip")
     frame_bytes = 90 * 160 * 3 * 9
-    monkeypatch.setattr(bench_video_cases, "_free_bytes", lambda: 2.01 / 0.7 * frame_bytes)
-    part = bench_video_cases._reference_part(whole, whole.fast, Decoder.PYAV)
+    little = replace(whole, memory_bytes=int(2.01 / 0.7 * frame_bytes))
+    part = bench_video_cases._reference_part(little, little.fast, Decoder.PYAV)
     assert isinstance(part.job, ReferenceView)
     assert (part.weight, part.job.view.frames) == (2.0, whole.fast.frames[:2])
-    monkeypatch.setattr(bench_video_cases, "_free_bytes", lambda: 100 * frame_bytes)
-    assert bench_video_cases._reference_part(whole, whole.fast, Decoder.PYAV).weight == 1.0
+    much = replace(whole, memory_bytes=100 * frame_bytes)
+    assert bench_video_cases._reference_part(much, much.fast, Decoder.PYAV).weight == 1.0
 
 
 def test_a_method_that_failed_has_a_row_without_numbers(video: Path) -> None:
@@ -261,6 +268,111 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     captured = capsys.readouterr()
     assert sentence in captured.err
     assert (captured.out, len(captured.err.splitlines())) == ("", 1)
+
+
+def test_a_killed_run_is_continued_and_measures_nothing_twice(
+    video: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    in_one_process: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = [
+        *["bench", "video", "--json", "--repeats", "1", "--only", "second_use", "--folder"],
+        str(tmp_path),
+        str(video),
+    ]
+    command = [sys.executable, "-m", "videozoom.experiments.cli", *options]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            while process.poll() is None and num_measured(tmp_path) < 3:
+                time.sleep(0.01)
+            if process.poll() is None:
+                assert main(options) == 2
+                assert "another videozoom bench is measuring in" in capsys.readouterr().err
+        finally:
+            process.kill()
+    num_there = num_measured(tmp_path)
+    (journal,) = tmp_path.glob("unfinished_*.jsonl")
+    with journal.open("a", encoding="ascii") as file:
+        file.write('{"job": "torn')
+    assert list((tmp_path / "caches").iterdir()) != []
+
+    measured: list[Job] = []
+
+    def measure(job: Job, folder: Path) -> Measurement:
+        measured.append(job)
+        return bench_process.measure_here(job, folder)
+
+    monkeypatch.setattr(bench_process, "measure", measure)
+    assert main(options) == 0
+    captured = capsys.readouterr()
+    rows = by_method(json.loads(captured.out)["rows"], "second_use")
+    num_runs = sum(row["num_runs"] for row in rows.values())
+    assert 3 <= num_there < num_runs
+    assert len(measured) == num_runs - num_there
+    assert f"Continuing an interrupted run: {num_there} of {num_runs} measurements are there." in captured.err
+    assert all(row["error"] is None for row in rows.values())
+    assert (rows["ours"]["num_runs"], rows["ours"]["num_decodes"], rows["ours"]["num_scans"]) == (9, 0, 0)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def num_measured(folder: Path) -> int:
+    return sum(len(list(read_json_lines(path))) - 1 for path in folder.glob("unfinished_*.jsonl"))
+
+
+class Interrupted:
+    """Measures a few times and is interrupted then; changes the memory that is free, as time does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.num_runs, self.last = 0, 3
+        monkeypatch.setattr(bench_process, "measure", self)
+        monkeypatch.setattr(bench_process, "prepare", lambda job, folder: job.prepare(folder))
+        monkeypatch.setattr(bench_video_cases, "free_bytes", lambda: 10**6 + self.num_runs)
+        monkeypatch.setattr(bench_video, "free_bytes", lambda: 10**6 + self.num_runs)
+
+    def __call__(self, job: Job, folder: Path) -> Measurement:
+        self.num_runs += 1
+        if self.num_runs > self.last:
+            raise KeyboardInterrupt
+        return Measurement(1.0, 1.0, 1.0, 1.0, job.facts(job.run(folder)))
+
+
+def test_ctrl_c_says_how_to_go_on_and_a_changed_file_starts_over(
+    video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(video.read_bytes())
+    run = Interrupted(monkeypatch)
+    options = [
+        *["bench", "video", "--repeats", "1", "--only", "fast_file", "--folder"],
+        str(tmp_path / "made"),
+        str(clip),
+    ]
+    assert main(options) == 130
+    sentence = "Interrupted; the same command continues with what is left to measure.\n"
+    assert capsys.readouterr().err.endswith(sentence)
+    run.num_runs, run.last = 0, 0
+    assert main(options) == 130
+    assert "Continuing an interrupted run: 3 of " in capsys.readouterr().err
+    with monkeypatch.context() as changed:
+        changed.setattr(bench_video, "_sources", lambda: "other")
+        run.num_runs = 0
+        assert main(options) == 130
+        assert "The code has changed since the run was interrupted; --overwrite" in capsys.readouterr().err
+    for change in (lambda: os.utime(clip, ns=(1, 1)), lambda: options.append("--overwrite")):
+        change()
+        run.num_runs, run.last = 0, 3
+        assert main(options) == 130
+        errors = capsys.readouterr().err
+        assert "Continuing" not in errors
+        assert ("starting over" in errors) == ("--overwrite" not in options)
+    options.remove("--overwrite")
+    run.num_runs, run.last = 0, 10**6
+    assert main(options) == 0
+    captured = capsys.readouterr()
+    assert "Continuing an interrupted run: 3 of " in captured.err
+    assert "failed" not in captured.out
 
 
 @pytest.mark.parametrize("options", [["--repeats", "0"], ["--fulll"], ["a.mp4", "b.mp4"]])
