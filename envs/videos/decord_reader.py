@@ -24,6 +24,7 @@ from videozoom.envs.videos.libraries import (
     Library,
     check_frame_count,
     check_times,
+    common_refusal,
     has_leading_pictures,
 )
 
@@ -53,13 +54,9 @@ def refusal(index: VideoIndex) -> str | None:
     """Return what decord is known to get wrong in a file."""
     if index.codec == "av1":
         return "AV1, which it does not know"
-    if index.container_format == "mpegts":
-        return "MPEG-TS, where it returns frames of another group of pictures"
-    if index.packets.is_discard.any():
-        return "frames that are not shown (as an edit list wants it), which it counts"
     if has_leading_pictures(index):
         return "open groups of pictures, where it returns neighbouring frames"
-    return None
+    return common_refusal(index)
 
 
 LIBRARY = Library(

@@ -100,6 +100,15 @@ def check_times(request: DecodeRequest, first: int, times_s: NDArray[np.float64]
         )
 
 
+def common_refusal(index: VideoIndex) -> str | None:
+    """Return what libraries get wrong that count frames as the container lists them, and seek by that."""
+    if index.container_format == "mpegts":
+        return "MPEG-TS, where it returns frames of another group of pictures"
+    if index.packets.is_discard.any():
+        return "frames that are not shown (as an edit list wants it), which it counts"
+    return None
+
+
 def has_leading_pictures(index: VideoIndex) -> bool:
     """Return whether pictures behind a key frame in the file are shown before it: open groups of pictures."""
     packets = index.packets

@@ -10,7 +10,7 @@ from videozoom.envs.observation import VideoDecodeError
 from videozoom.envs.videos.index import VideoIndex
 from videozoom.envs.videos.libraries import DecodeRequest, Library, decode_resized
 from videozoom.envs.videos.reader import BackendError, DecodedFrames, SizeRule
-from videozoom.envs.videos.resizing import Resize
+from videozoom.envs.videos.resizing import Resize, resizing_fingerprint
 from videozoom.envs.videos.worker_process import WorkerError, WorkerProcess
 
 
@@ -48,7 +48,8 @@ class SubprocessReader:
                 raise BackendError(
                     f"video backend {name!r} cannot be loaded ({reason}); {self._library.needs}, or use 'pyav'"
                 ) from error
-        return self._description
+        # Frames are resized over there by what is installed here.
+        return f"{self._description}-{resizing_fingerprint()}"
 
     def read(
         self, path: Path, index: VideoIndex, frames: NDArray[np.int64], size: SizeRule, resize: Resize

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from videozoom.envs.videos.index import VideoIndex
 from videozoom.envs.videos.libraries import (
     BATCH_FRAMES,
     DecodeRequest,
     Library,
     check_frame_count,
     check_times,
+    common_refusal,
 )
 
 
@@ -46,20 +46,11 @@ def decode(request: DecodeRequest) -> Iterator[NDArray[np.uint8]]:
         yield batch.data.numpy()
 
 
-def refusal(index: VideoIndex) -> str | None:
-    """Return what torchcodec is known to get wrong in a file."""
-    if index.container_format == "mpegts":
-        return "MPEG-TS, where it seeks to other frames"
-    if index.packets.is_discard.any():
-        return "frames that are not shown (as an edit list wants it), which it counts"
-    return None
-
-
 LIBRARY = Library(
     name="torchcodec",
     describe=describe,
     decode=decode,
-    refusal=refusal,
+    refusal=common_refusal,
     needs="it needs the shared libraries of FFmpeg 4 to 8 on the system and the version that fits the installed torch",
     # Large freed blocks go back to the system at once (glibc keeps aligned ones otherwise).
     environment={"MALLOC_MMAP_THRESHOLD_": "1000000", "OMP_NUM_THREADS": "1"},

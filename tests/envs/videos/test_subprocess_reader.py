@@ -15,7 +15,7 @@ from videozoom.envs.videos import libraries
 from videozoom.envs.videos.index import PacketTable, VideoIndex
 from videozoom.envs.videos.libraries import DecodeRequest, check_frame_count, check_times, has_leading_pictures
 from videozoom.envs.videos.reader import Backend, BackendError, build_reader
-from videozoom.envs.videos.resizing import Resize
+from videozoom.envs.videos.resizing import Resize, resizing_fingerprint
 from videozoom.envs.videos.subprocess_reader import SubprocessReader
 
 VIDEO = Path("v.mp4")
@@ -104,10 +104,18 @@ def test_a_file_the_library_gets_wrong_is_refused_before_it_is_asked() -> None:
 
 def test_the_fingerprint_is_asked_for_once_and_travels_with_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = SubprocessReader(fake_library.library(), limit_s=60.0)
-    assert reader.fingerprint == "fake1"
+    assert reader.fingerprint == f"fake1-{resizing_fingerprint()}"
     copy = pickle.loads(pickle.dumps(reader))
     monkeypatch.setattr(copy, "_worker", None)
-    assert copy.fingerprint == "fake1"
+    assert copy.fingerprint == reader.fingerprint
+
+
+def test_the_fingerprint_names_what_resizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = SubprocessReader(fake_library.library(), limit_s=60.0)
+    before = reader.fingerprint
+    monkeypatch.setattr("PIL.__version__", "99.9")
+    assert "99.9" in reader.fingerprint
+    assert reader.fingerprint != before
 
 
 def test_a_copy_in_another_process_has_a_process_of_its_own() -> None:
