@@ -17,16 +17,24 @@ def random_clip(key: str, num_frames: int, side_px: int, span_s: Span, seed: int
     )
 
 
-def prompt_on(video: str, *, num_clips: int = 0, prefix: str = "", question: str = "Which sign?") -> Prompt:
-    """Return a prompt in the shape of LOVE-R1's, on random frames named after `video`."""
+def prompt_on(
+    video: str,
+    *,
+    num_clips: int = 0,
+    prefix: str = "",
+    question: str = "Which sign?",
+    num_frames: int = 16,
+    clips_of: str = "",
+) -> Prompt:
+    """Return a prompt in the shape of LOVE-R1's, on random frames named after `video`, clips after `clips_of`."""
     parts: list[TextPart | VideoPart] = [
         TextPart("Full video [0, 32]:"),
-        VideoPart(random_clip(video, 16, 28, Span(0.0, 32.0))),
+        VideoPart(random_clip(video, num_frames, 28, Span(0.0, 32.0))),
     ]
     for index in range(num_clips):
         start_s = 4.0 * index
         parts.append(TextPart(f"Subset zoom-in video clip [{start_s:g}, {start_s + 4:g}]:"))
-        parts.append(VideoPart(random_clip(f"{video}-{index}", 4, 56, Span(start_s, start_s + 4.0))))
+        parts.append(VideoPart(random_clip(f"{video}{clips_of}-{index}", 4, 56, Span(start_s, start_s + 4.0))))
     parts.append(TextPart(question))
     messages = (Message(Role.SYSTEM, (TextPart("Look."),)), Message(Role.USER, tuple(parts)))
     return Prompt(messages, prefix)
