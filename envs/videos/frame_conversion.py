@@ -7,6 +7,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from videozoom.envs.videos.orientation import Orientation
 from videozoom.envs.videos.reader import SizeRule
 from videozoom.envs.videos.resizing import Resize, Resizer
 
@@ -23,12 +24,12 @@ class FrameConverter:
         return [image for form, alike in groupby(frames, _form) for image in self._alike(*form, list(alike))]
 
     def _alike(
-        self, height: int, width: int, quarter_turns: int, frames: list[av.VideoFrame]
+        self, height: int, width: int, orientation: Orientation, frames: list[av.VideoFrame]
     ) -> Iterable[NDArray[np.uint8]]:
-        resizer, upright = self._resizer, (width, height) if quarter_turns % 2 else (height, width)
+        resizer, upright = self._resizer, (width, height) if orientation.is_transposed else (height, width)
         self._target = target = self._target or self._size(*upright)
-        if quarter_turns:
-            return [resizer(np.rot90(resizer.rgb(frame), quarter_turns), target) for frame in frames]
+        if any(orientation):
+            return [resizer(orientation.upright(resizer.rgb(frame)), target) for frame in frames]
         if upright == target or resizer.resize is Resize.AREA:
             return [resizer(resizer.rgb(frame), target) for frame in frames]
         if resizer.resize is Resize.SWSCALE:
@@ -36,6 +37,6 @@ class FrameConverter:
         return resizer.bicubic(frames, target)
 
 
-def _form(frame: av.VideoFrame) -> tuple[int, int, int]:
-    """Return the height and width as stored, and the quarter turns to the left that make the frame upright."""
-    return frame.height, frame.width, round(frame.rotation / 90) % 4
+def _form(frame: av.VideoFrame) -> tuple[int, int, Orientation]:
+    """Return the height and width as stored, and what makes the frame upright."""
+    return frame.height, frame.width, Orientation.of(frame)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from videozoom.envs.observation import VideoDecodeError
 from videozoom.envs.videos.index import VideoIndex
+from videozoom.envs.videos.orientation import is_mirror_image
 from videozoom.envs.videos.reader import SizeRule
 from videozoom.envs.videos.resizing import Resize, resized
 
@@ -61,9 +62,10 @@ def decode_resized(
     """Yield batches of resized frames. Runs in the other process.
 
     Raises:
-        VideoDecodeError: for whatever the library raises.
+        VideoDecodeError: for whatever the library raises, and for pictures that are shown mirrored.
         ImportError: the library cannot be loaded.
     """
+    _check_is_no_mirror_image(request)
     try:
         for batch in decode(request):
             target = request.size(*batch.shape[1:3])
@@ -74,6 +76,17 @@ def decode_resized(
         last_line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         reason = _SOURCE_PLACE.sub("", last_line).strip().rstrip(".")
         raise VideoDecodeError(f"{request.path}: cannot read the video ({reason[:200]}).") from None
+
+
+def _check_is_no_mirror_image(request: DecodeRequest) -> None:
+    try:
+        is_mirrored = is_mirror_image(request.path)
+    except VideoDecodeError:
+        return  # For the library to say.
+    if is_mirrored:
+        raise VideoDecodeError(
+            f"{request.path}: the picture is shown mirrored, which the library does not do; use pyav."
+        )
 
 
 def check_frame_count(request: DecodeRequest, num_frames: int) -> None:

@@ -16,7 +16,7 @@ from videozoom.envs.videos.index import VideoIndex
 from videozoom.envs.videos.reader import DecodedFrames, SizeRule
 from videozoom.envs.videos.resizing import Resize, resizing_fingerprint
 
-_METHOD = 1
+_METHOD = 2
 """Part of the fingerprint: goes up when the pixels of a sound file may change."""
 
 _MAX_TAKEN, _MAX_TAKEN_PX = 16, 16 * 640 * 360

@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 from cache_processes import Asking, ask_at_once
+from odd_files import show_as
 from PIL import Image
 from video_makers import frame_numbers, write_numbered_video
 
@@ -116,12 +117,8 @@ def test_rotation_is_applied(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     upright = small_store(fast_frame_tokens=2).fast_view(path).frames[0]
     assert upright.shape == (28, 56, 3)
-    data = bytearray(path.read_bytes())
-    matrix = data.index(b"tkhd") + 44
-    values = [0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30]
-    data[matrix : matrix + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in values)
-    (tmp_path / "turned.mp4").write_bytes(data)
-    turned = small_store(fast_frame_tokens=2).fast_view(tmp_path / "turned.mp4").frames[0]
+    show_as(0, 1, -1, 0)(path)
+    turned = small_store(fast_frame_tokens=2).fast_view(path).frames[0]
     assert np.array_equal(turned, np.rot90(upright, -1))
     assert turned[:20, 16:].mean() > 250
     assert turned[:20, :12].mean() < 5

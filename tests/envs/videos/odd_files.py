@@ -81,12 +81,12 @@ class Kind:
 def decoded_in_sequence(path: Path) -> dict[int, NDArray[np.uint8]]:
     """Return all frames as upright RGB, by presentation time: decoded from first to last, none left out."""
     images: dict[int, NDArray[np.uint8]] = {}
+    shown = SHOWN[_matrix(path.read_bytes())]
     with av.open(str(path)) as container:
         stream = container.streams.best("video")
         stream.thread_type = "NONE"
         for frame in container.decode(stream):
-            image = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-            images.setdefault(frame.pts, image)
+            images.setdefault(frame.pts, shown(frame.to_ndarray(format="rgb24")))
     return images
 
 
@@ -95,13 +95,41 @@ def as_it_is(height: int, width: int) -> tuple[int, int]:
     return height, width
 
 
-def turn_clockwise(path: Path) -> None:
-    """Set a quarter turn in the header of an .mp4 file."""
-    data = bytearray(path.read_bytes())
-    matrix = data.index(b"tkhd") + 44
-    values = [0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30]
-    data[matrix : matrix + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in values)
-    path.write_bytes(data)
+Matrix = tuple[int, int, int, int]
+SHOWN: dict[Matrix, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    (1, 0, 0, 1): lambda image: image,
+    (0, 1, -1, 0): lambda image: np.rot90(image, -1),
+    (-1, 0, 0, -1): lambda image: np.rot90(image, 2),
+    (0, -1, 1, 0): lambda image: np.rot90(image, 1),
+    (-1, 0, 0, 1): np.fliplr,
+    (1, 0, 0, -1): np.flipud,
+    (0, 1, 1, 0): lambda image: np.rot90(np.fliplr(image), 1),
+    (0, -1, -1, 0): lambda image: np.rot90(np.fliplr(image), -1),
+}
+"""What players make of a stored picture, by the matrix in the header: where columns and rows go, right and down."""
+_ONE = 1 << 16
+
+
+def show_as(*matrix: int) -> Callable[[Path], None]:
+    """Set the matrix in the header of an .mp4 file, as cameras do that were turned."""
+
+    def change(path: Path) -> None:
+        data = bytearray(path.read_bytes())
+        place = data.index(b"tkhd") + 44
+        a, b, c, d = (_ONE * value for value in matrix)
+        values = [a, b, 0, c, d, 0, 0, 0, 1 << 30]
+        data[place : place + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in values)
+        path.write_bytes(data)
+
+    return change
+
+
+def _matrix(data: bytes) -> Matrix:
+    place = data.find(b"tkhd") + 44
+    if place < 44:
+        return 1, 0, 0, 1
+    a, b, c, d = (int.from_bytes(data[place + 4 * i :][:4], "big", signed=True) // _ONE for i in (0, 1, 3, 4))
+    return a, b, c, d
 
 
 def start_at(num_frames: int) -> Callable[[Path], None]:
@@ -122,6 +150,18 @@ def start_at(num_frames: int) -> Callable[[Path], None]:
 
 def _turned_image(number: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.rot90(wide_image(number)))
+
+
+def _mirrored_image(number: int) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(np.fliplr(wide_image(number)))
+
+
+def _flipped_image(number: int) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(np.flipud(wide_image(number)))
+
+
+def _transposed_image(number: int) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(wide_image(number).swapaxes(0, 1))
 
 
 def _uneven_image(number: int) -> NDArray[np.uint8]:
@@ -182,7 +222,10 @@ KINDS = {
     "uneven_times": Kind(options=_B, times_ms=_UNEVEN_MS),
     "edit_list": Kind(options=_B, change=start_at(33), first=33),
     "edit_list_open_groups": Kind(options=_OPEN, change=start_at(38), first=38),
-    "turned": Kind(options=_B, settings={"image": _turned_image}, change=turn_clockwise),
+    "turned": Kind(options=_B, settings={"image": _turned_image}, change=show_as(0, 1, -1, 0)),
+    "mirrored": Kind(options=_B, settings={"image": _mirrored_image}, change=show_as(-1, 0, 0, 1)),
+    "flipped": Kind(options=_B, settings={"image": _flipped_image}, change=show_as(1, 0, 0, -1)),
+    "turned_and_mirrored": Kind(options=_B, settings={"image": _transposed_image}, change=show_as(0, 1, 1, 0)),
     "late_start": Kind(options=_B, times_ms=range(5000, 5000 + 40 * NUM_FRAMES, 40)),
     "late_start_matroska": Kind(container="matroska", options=_B, times_ms=range(5000, 5000 + 40 * NUM_FRAMES, 40)),
     "transport_stream": Kind(container="mpegts", options=_B),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fake_library import as_it_is, half
 from numpy.typing import NDArray
+from odd_files import show_as
 from video_makers import write_numbered_video
 
 from videozoom.envs.observation import VideoDecodeError
@@ -48,11 +49,7 @@ def write_noise(path: Path, *, turned: bool = False) -> Path:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
         container.mux(stream.encode(None))
     if turned:
-        data = bytearray(path.read_bytes())
-        matrix = data.index(b"tkhd") + 44
-        values = [0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30]
-        data[matrix : matrix + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in values)
-        path.write_bytes(data)
+        show_as(0, 1, -1, 0)(path)
     return path
 
 
@@ -140,6 +137,15 @@ def test_files_that_a_library_gets_wrong_are_refused_with_a_word_for_pyav(
         return
     with pytest.raises(VideoDecodeError, match=rf": {backend} cannot be trusted with .*{kind}.*; use pyav\.$"):
         read(reader, path, wanted)
+
+
+def test_pictures_that_are_shown_mirrored_are_refused(reader: VideoReader, tmp_path: Path) -> None:
+    path = write_noise(tmp_path / "v.mp4")
+    read(reader, path, [0, 9])
+    for matrix in [(-1, 0, 0, 1), (0, 1, 1, 0)]:
+        show_as(*matrix)(path)
+        with pytest.raises(VideoDecodeError, match=r"v.mp4: the picture is shown mirrored, .*; use pyav\.$"):
+            read(reader, path, [0, 9])
 
 
 def test_broken_files_are_decode_errors(reader: VideoReader, tmp_path: Path) -> None:
