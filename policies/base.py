@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from videozoom.envs.messages import Prompt
 from videozoom.envs.observation import Observation
 from videozoom.envs.tasks import Task
+from videozoom.policies.sampling import Sampling
 
 
 class FinishReason(StrEnum):
@@ -51,6 +52,8 @@ class Completion:
     """`[T]`, log-probability of each sampled token under the distribution it was sampled from."""
     num_prompt_tokens: int = 0
     num_visual_tokens: int = 0
+    sampling: Sampling | None = None
+    """How the tokens were drawn; `None` for scripted policies."""
 
 
 class Policy(Protocol):

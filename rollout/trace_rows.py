@@ -1,6 +1,7 @@
 """One trajectory as plain data, and back: what a line of `traces.jsonl` holds."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from videozoom.envs.actions import Action, Answer, Malformed, ZoomIn
 from videozoom.envs.messages import Prompt
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.policies.base import Completion, FinishReason
+from videozoom.policies.sampling import Sampling
 from videozoom.rewards.facts import RewardBreakdown
 from videozoom.rollout.types import Step, Trajectory
 
@@ -53,6 +55,7 @@ def trace_row(
         "reward": {"total": trajectory.reward.total, "parts": dict(trajectory.reward.parts)},
         "advantage": advantage,
         "error": trajectory.error,
+        "sampling": _sampling_row(trajectory),
         "steps": [_step_row(step) for step in trajectory.steps],
         "task": {
             "video": str(task.video),
@@ -63,6 +66,12 @@ def trace_row(
             "evidence": [list(span) for span in task.evidence],
         },
     }
+
+
+def _sampling_row(trajectory: Trajectory) -> dict[str, Any] | None:
+    """Return how the tokens of an episode were drawn; `None` for scripted policies."""
+    sampling = next((step.completion.sampling for step in trajectory.steps if step.completion.sampling), None)
+    return asdict(sampling) | {"stop": list(sampling.stop)} if sampling else None
 
 
 def _step_row(step: Step) -> dict[str, Any]:
@@ -105,12 +114,15 @@ def trajectory_from_row(row: TraceRow) -> Trajectory:
     Messages, token ids and log-probabilities are not saved: prompts have their prefix only, and token ids are zeros of
     the right number.
     """
+    # Rows of earlier versions do not say.
+    values = row.get("sampling")
+    sampling = Sampling(**{**values, "stop": tuple(values["stop"])}) if values else None
     return Trajectory(
         task_id=row["task_id"],
         kind=EpisodeKind(row["kind"]),
         member=row["member"],
         seed=tuple(row["seed"]),
-        steps=tuple(_step_from_row(step) for step in row["steps"]),
+        steps=tuple(_step_from_row(step, sampling) for step in row["steps"]),
         status=Status(row["status"]),
         answer=row["answer"],
         spans_s=tuple(Span(*span) for span in row["spans_s"]),
@@ -119,13 +131,14 @@ def trajectory_from_row(row: TraceRow) -> Trajectory:
     )
 
 
-def _step_from_row(row: TraceRow) -> Step:
+def _step_from_row(row: TraceRow, sampling: Sampling | None) -> Step:
     completion = Completion(
         text=row["text"],
         finish_reason=FinishReason(row["finish_reason"]),
         token_ids=np.zeros(row["num_completion_tokens"], np.int32),
         num_prompt_tokens=row["num_prompt_tokens"],
         num_visual_tokens=row["num_visual_tokens"],
+        sampling=sampling if row["num_completion_tokens"] else None,
     )
     return Step(Prompt((), row["prefix"]), completion, _action_from_row(row["action"]))
 

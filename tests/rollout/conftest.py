@@ -13,6 +13,7 @@ from videozoom.envs.messages import Message, Prompt, Role, TextPart
 from videozoom.envs.observation import Observation, VideoClip
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.policies.base import Completion, Request
+from videozoom.policies.sampling import Sampling
 from videozoom.rewards.facts import EpisodeFacts, RewardBreakdown
 
 BROKEN = "broken.mp4"
@@ -112,7 +113,12 @@ class RandomTexts:
         texts = ("A", "B", "4-8", "20-24", "hm")
         draws = [np.random.default_rng(request.seed).integers(len(texts)) for request in requests]
         return [
-            Completion(texts[draw], token_ids=np.arange(3, dtype=np.int32), logprobs=-np.ones(3, np.float32))
+            Completion(
+                texts[draw],
+                token_ids=np.arange(3, dtype=np.int32),
+                logprobs=-np.ones(3, np.float32),
+                sampling=Sampling(top_p=0.9, stop=("A",)),
+            )
             for draw in draws
         ]
 

@@ -35,6 +35,8 @@ def test_a_row_starts_with_its_schema_version_and_says_everything_of_a_step(rows
     assert zoom["num_completion_tokens"] == 3
     assert rows[0]["task"]["evidence"] == [[4.0, 8.0]]
     assert (rows[0]["iteration"], rows[0]["advantage"]) == (3, 0.5)
+    truncation = {"temperature": 1.0, "top_k": 0, "top_p": 0.9}
+    assert rows[0]["sampling"] == truncation | {"max_new_tokens": 48, "stop": ["A"], "max_batch": 512}
 
 
 def test_tasks_and_trajectories_come_back_from_the_file(
@@ -48,6 +50,7 @@ def test_tasks_and_trajectories_come_back_from_the_file(
         loaded = trajectory_from_row(row)
         assert loaded.steps[0].completion.text == trajectory.steps[0].completion.text
         assert [step.action for step in loaded.steps] == [step.action for step in trajectory.steps]
+        assert loaded.steps[0].completion.sampling == trajectory.steps[0].completion.sampling
         assert [len(step.completion.token_ids) for step in loaded.steps] == [3] * len(trajectory.steps)
         for name in ("task_id", "kind", "member", "seed", "status", "answer", "spans_s", "reward", "error"):
             assert getattr(loaded, name) == getattr(trajectory, name)
@@ -102,3 +105,8 @@ def test_another_schema_version_is_refused(tmp_path: Path, rows: list[dict[str, 
     path.write_text(json.dumps({**rows[0], "schema_version": 99}) + "\n")
     with pytest.raises(ValueError, match="row 1: schema_version 99; this code reads 1"):
         list(read_traces(path))
+
+
+def test_rows_that_do_not_say_how_they_were_drawn_are_read(rows: list[dict[str, Any]]) -> None:
+    old = {name: value for name, value in rows[0].items() if name != "sampling"}
+    assert trajectory_from_row(old).steps[0].completion.sampling is None
