@@ -139,19 +139,7 @@ class VideoStore:
         Raises:
             VideoDecodeError: if too many of them cannot be read, or the file is cut short.
         """
-        with self._counting_errors():
-            file = self._file(video)
-            index, name = self._index(file), (file.digest, "fast")
-            kept = self._remembered(name)
-            if kept is None:
-                if index.num_missing:
-                    raise VideoDecodeError(
-                        f"{video}: the file is cut short; {index.num_missing} frames are missing at its end."
-                    )
-                wanted = fast_frame_indices(len(index.pts), index.duration_s, *self._fast)
-                kept = self._read(file, index, wanted, Span(0.0, index.duration_s), slow=False)
-                self._remember(name, kept)
-            return self._accepted(video, kept)
+        return self._clip(video, None)
 
     def slow_clip(self, video: Path, span_s: Span) -> VideoClip:
         """Return few large frames of a span.
@@ -159,21 +147,7 @@ class VideoStore:
         Raises:
             VideoDecodeError: if too many of them cannot be read, or the span is empty or reaches outside the video.
         """
-        with self._counting_errors():
-            file = self._file(video)
-            index, name = self._index(file), (file.digest, "slow", span_s)
-            kept = self._remembered(name)
-            if kept is None:
-                if not (0.0 <= span_s.start_s < span_s.end_s <= index.duration_s + _TIME_SLACK_S):
-                    cut = f", cut short by {index.num_missing} frames" if index.num_missing else ""
-                    raise VideoDecodeError(
-                        f"{video}: span [{span_s.start_s:g}, {span_s.end_s:g}) is not within the video, "
-                        f"[0, {index.duration_s:g}){cut}."
-                    )
-                wanted = slow_frame_indices(index.times_s, span_s, *self._slow)
-                kept = self._read(file, index, wanted, span_s, slow=True)
-                self._remember(name, kept)
-            return self._accepted(video, kept)
+        return self._clip(video, span_s)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in ("_counters", "_lock", "_digests")}
@@ -211,6 +185,35 @@ class VideoStore:
         self._count(num_scans=source is Source.DECODED)
         self._memory.put((file.digest, "index"), index, _num_bytes(index))
         return index
+
+    def _clip(self, video: Path, span_s: Span | None) -> VideoClip:
+        """Return the slow clip of a span; without one, the fast view."""
+        with self._counting_errors():
+            file = self._file(video)
+            index, name = self._index(file), (file.digest, span_s)
+            kept = self._remembered(name)
+            if kept is None:
+                wanted = self._fast_frames(video, index) if span_s is None else self._slow_frames(video, index, span_s)
+                shown_s = Span(0.0, index.duration_s) if span_s is None else span_s
+                kept = self._read(file, index, wanted, shown_s, slow=span_s is not None)
+                self._remember(name, kept)
+            return self._accepted(video, kept)
+
+    def _fast_frames(self, video: Path, index: VideoIndex) -> NDArray[np.int64]:
+        if index.num_missing:
+            raise VideoDecodeError(
+                f"{video}: the file is cut short; {index.num_missing} frames are missing at its end."
+            )
+        return fast_frame_indices(len(index.pts), index.duration_s, *self._fast)
+
+    def _slow_frames(self, video: Path, index: VideoIndex, span_s: Span) -> NDArray[np.int64]:
+        if not (0.0 <= span_s.start_s < span_s.end_s <= index.duration_s + _TIME_SLACK_S):
+            cut = f", cut short by {index.num_missing} frames" if index.num_missing else ""
+            raise VideoDecodeError(
+                f"{video}: span [{span_s.start_s:g}, {span_s.end_s:g}) is not within the video, "
+                f"[0, {index.duration_s:g}){cut}."
+            )
+        return slow_frame_indices(index.times_s, span_s, *self._slow)
 
     def _remembered(self, name: Hashable) -> _Kept | None:
         kept: _Kept | None = self._maps.get(name) or self._memory.get(name)
