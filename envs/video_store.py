@@ -45,6 +45,11 @@ class _File:
         except OSError:
             return False
 
+    def check(self) -> None:
+        """Raise `VideoDecodeError` if what was read may not be what the digest names."""
+        if not self.is_current():
+            raise VideoDecodeError(f"{self.path}: the file was changed while it was read.")
+
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
@@ -167,7 +172,7 @@ class VideoStore:
         with decode_errors(path):
             stamp = FileStamp.of(path)
             if self._disk is None:
-                return _File(path, stamp, digest_of(str(path), stamp.num_bytes, stamp.modified_ns))
+                return _File(path, stamp, digest_of(str(path), stamp.num_bytes, stamp.modified_ns, stamp.changed_ns))
             known_stamp, digest = self._digests.get(str(path), (None, ""))
             if known_stamp != stamp or not stamp.is_settled:
                 digest = self._disk.digest(path, stamp)
@@ -179,9 +184,9 @@ class VideoStore:
         if known is not None:
             return known
         if self._disk is None:
-            index, source = scan(file.path), Source.DECODED
+            index, source = _scan(file), Source.DECODED
         else:
-            index, source = self._disk.index(file.digest, partial(scan, file.path), file.is_current)
+            index, source = self._disk.index(file.digest, partial(_scan, file), file.is_current)
         self._count(num_scans=source is Source.DECODED)
         self._memory.put((file.digest, "index"), index, _num_bytes(index))
         return index
@@ -251,6 +256,7 @@ class VideoStore:
         try:
             size = partial(frame_size, budget_px=budget_px)
             decoded = self._reader.read(file.path, index, wanted, size, self._resize)
+            file.check()
         finally:
             self._count(decode_s=time.perf_counter() - started_s)
         self._count(num_decodes=1, num_frames=len(decoded.frames), num_bytes=decoded.frames.nbytes)
@@ -279,6 +285,12 @@ class VideoStore:
         except VideoDecodeError:
             self._count(num_errors=1)
             raise
+
+
+def _scan(file: _File) -> VideoIndex:
+    index = scan(file.path)
+    file.check()
+    return index
 
 
 def _num_bytes(index: VideoIndex) -> int:

@@ -16,6 +16,8 @@ class FileStamp:
 
     num_bytes: int
     modified_ns: int
+    changed_ns: int
+    """Of content or attributes. Tools that copy files also copy the time before; this one nobody can set."""
     inode: int
     device: int
 
@@ -23,7 +25,7 @@ class FileStamp:
     def of(cls, path: Path) -> "FileStamp":
         """Return the stamp of a file as it is now; raises `OSError` if there is none."""
         status = os.stat(path)
-        return cls(status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev)
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
 
     @property
     def is_settled(self) -> bool:
@@ -51,20 +53,24 @@ def record_of(stamp: FileStamp, digest: str) -> bytes:
     r"""Return the line that remembers a file's digest.
 
     Example:
-        >>> record_of(FileStamp(num_bytes=5, modified_ns=70, inode=1, device=2), "ab12")
-        b'5 70 ab12\n'
+        >>> record_of(FileStamp(num_bytes=5, modified_ns=70, changed_ns=80, inode=1, device=2), "ab12")
+        b'5 70 80 ab12\n'
     """
-    return f"{stamp.num_bytes} {stamp.modified_ns} {digest}\n".encode()
+    return f"{_known(stamp)}{digest}\n".encode()
 
 
 def digest_in(record: bytes, stamp: FileStamp) -> str | None:
     r"""Return the digest a line remembers, `None` if the file has changed since or the line is damaged.
 
     Example:
-        >>> digest_in(b'5 70 ab12\n', FileStamp(5, 70, 1, 2)), digest_in(b'5 70 ab12\n', FileStamp(5, 71, 1, 2))
+        >>> record = b'5 70 80 ab12\n'
+        >>> digest_in(record, FileStamp(5, 70, 80, 1, 2)), digest_in(record, FileStamp(5, 71, 80, 1, 2))
         ('ab12', None)
     """
-    num_bytes, _, rest = record.decode(errors="replace").partition(" ")
-    modified_ns, _, digest = rest.partition(" ")
-    is_same = (num_bytes, modified_ns) == (str(stamp.num_bytes), str(stamp.modified_ns))
-    return digest[:-1] if is_same and digest.endswith("\n") else None
+    line, known = record.decode(errors="replace"), _known(stamp)
+    return line[len(known) : -1] if line.startswith(known) and line.endswith("\n") else None
+
+
+def _known(stamp: FileStamp) -> str:
+    """Return what tells whether a file is still the same, also on a disk that was mounted anew."""
+    return f"{stamp.num_bytes} {stamp.modified_ns} {stamp.changed_ns} "

@@ -3,6 +3,7 @@ import pickle
 import shutil
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import av
@@ -11,7 +12,7 @@ import pytest
 from cache_processes import Asking, ask_at_once
 from odd_files import show_as
 from PIL import Image
-from video_makers import frame_numbers, write_numbered_video
+from video_makers import frame_numbers, numbered_image, write_numbered_video
 
 from videozoom.envs.observation import VideoDecodeError
 from videozoom.envs.tasks import Span
@@ -419,6 +420,31 @@ def test_a_file_that_was_replaced_is_read_again_despite_the_cache(tmp_path: Path
     assert small_store(cache=tmp_path / "cache").fast_view(path) == after
 
 
+@pytest.mark.parametrize("has_cache", [True, False])
+def test_another_file_of_the_same_name_size_and_time_is_not_taken_for_the_old_one(
+    has_cache: bool, tmp_path: Path
+) -> None:
+    path, long_ago_ns = tmp_path / "v.mp4", 10**18
+    contents = [
+        write_numbered_video(
+            path, range(0, 2000, 40), image=lambda number, first=first: numbered_image(first + number)
+        ).read_bytes()
+        for first in (0, 100)
+    ]
+    longest = max(map(len, contents))
+    settings = {"cache": tmp_path / "cache"} if has_cache else {}
+    store, seen = small_store(**settings), []
+    for content in contents:
+        path.unlink()
+        path.write_bytes(content + bytes(longest - len(content)))
+        # As tools do that unpack archives.
+        os.utime(path, ns=(long_ago_ns, long_ago_ns))
+        seen.append([frame_numbers(each.fast_view(path).frames) for each in (store, small_store(**settings))])
+    (old, _), (new, _) = seen
+    assert new == [number + 100 for number in old]
+    assert [first == second for first, second in seen] == [True, True]
+
+
 def test_slow_clips_stay_in_memory(steady: Path, tmp_path: Path) -> None:
     span = Span(1.0, 3.0)
     store = small_store(cache=tmp_path / "cache")
@@ -518,7 +544,7 @@ def test_a_damaged_video_is_decoded_once_whether_or_not_it_is_accepted(steady: P
     assert reader.num_reads == 1
 
 
-def test_a_file_that_is_replaced_while_it_is_decoded_is_not_kept(tmp_path: Path) -> None:
+def test_a_file_that_is_replaced_while_it_is_read_is_an_error_and_not_kept(tmp_path: Path) -> None:
     path = write_numbered_video(tmp_path / "v.mp4", range(0, 2000, 40))
 
     class Replacing(Patching):
@@ -527,8 +553,15 @@ def test_a_file_that_is_replaced_while_it_is_decoded_is_not_kept(tmp_path: Path)
             os.utime(path, (later_s, later_s))
             return super().read(path, *arguments)  # type: ignore[arg-type]
 
-    patched(Replacing(), cache=tmp_path / "cache").fast_view(path)
-    assert list(tmp_path.rglob("*.npy")) == []
+    for settings in ({"cache": tmp_path / "cache"}, {}):
+        store = patched(Replacing(), **settings)
+        for read in (store.fast_view, partial(store.slow_clip, span_s=Span(0.0, 1.0))):
+            with pytest.raises(VideoDecodeError, match=r"v.mp4: the file was changed while it was read\.$"):
+                read(path)
+        store._reader = Patching()
+        assert len(store.fast_view(path).frames) == 4
+        assert store.stats.num_memory_hits == 0
+    shutil.rmtree(tmp_path / "cache")
     patched(Patching(), cache=tmp_path / "cache").fast_view(path)
     assert len(list(tmp_path.rglob("*.npy"))) == 1
 

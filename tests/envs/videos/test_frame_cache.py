@@ -540,7 +540,7 @@ def test_the_name_of_a_file_that_has_just_changed_is_not_remembered(
 
 
 def test_a_file_that_is_not_there_is_an_error_of_the_file_system(folder: Path, tmp_path: Path) -> None:
-    stamp = FileStamp(1, 1, 1, 1)
+    stamp = FileStamp(1, 1, 1, 1, 1)
     with pytest.raises(FileNotFoundError):
         FrameCache(folder).digest(tmp_path / "missing", stamp)
 

@@ -103,10 +103,11 @@ def test_no_record_of_many_processes_is_lost(log: RecordLog, tmp_path: Path) -> 
 
 
 def test_a_line_remembers_a_digest_until_size_or_time_change() -> None:
-    stamp = FileStamp(num_bytes=5, modified_ns=70, inode=1, device=2)
+    stamp = FileStamp(num_bytes=5, modified_ns=70, changed_ns=80, inode=1, device=2)
     line = record_of(stamp, "ab12")
-    assert digest_in(line, FileStamp(5, 70, 8, 9)) == "ab12"  # a disk that was mounted anew
-    assert digest_in(line, FileStamp(6, 70, 1, 2)) is None
-    assert digest_in(line, FileStamp(5, 71, 1, 2)) is None
+    assert digest_in(line, FileStamp(5, 70, 80, 8, 9)) == "ab12"  # a disk that was mounted anew
+    assert digest_in(line, FileStamp(6, 70, 80, 1, 2)) is None
+    assert digest_in(line, FileStamp(5, 71, 80, 1, 2)) is None
+    assert digest_in(line, FileStamp(5, 70, 81, 1, 2)) is None
     for cut in range(len(line)):
         assert digest_in(line[:cut], stamp) is None
