@@ -91,22 +91,34 @@ def merge(out_a: Tensor, lse_a: Tensor, out_b: Tensor, lse_b: Tensor) -> tuple[T
     return out_a * weight_a + out_b * weight_b, lse
 
 
+def merge_(out: Tensor, lse: Tensor, part_out: Tensor, part_lse: Tensor) -> None:
+    """Merge a part into `out` and `lse` in place: what `merge` does, where every query sees a key of one of them."""
+    out.lerp_(part_out.to(out.dtype), torch.sigmoid(part_lse - lse).unsqueeze(-1))
+    torch.logaddexp(lse, part_lse, out=lse)
+
+
 @cache
 def _backend_for(device_type: str, dtype: torch.dtype, name: str) -> AttentionBackend:
+    # Each of these modules imports this one.
     from videozoom.policies.attention_cpu import CpuBackend
+    from videozoom.policies.attention_cuda import CudaBackend
+    from videozoom.policies.attention_probe import problem
     from videozoom.policies.attention_reference import ReferenceBackend
 
-    if name == "reference" or (name == "auto" and device_type not in ("cpu",)):
+    backends: dict[str, AttentionBackend] = {"cpu": CpuBackend(), "cuda": CudaBackend()}
+    if name == "reference":
         return ReferenceBackend()
-    if name != "auto" and name != device_type:
-        raise AttentionBackendError(
-            f"policy.text_attention is {name!r}, but the model is on {device_type!r}; use 'auto' or 'reference'"
-        )
-    backend = CpuBackend()
-    problem = backend.problem(dtype)
-    if problem is None:
-        return backend
+    if name not in ("auto", device_type):
+        reason = f"the model is on {device_type!r}"
+    elif device_type not in backends:
+        reason = f"there is no flash attention for {device_type!r} devices"
+    else:
+        backend = backends[device_type]
+        found = problem(backend, torch.device(device_type), dtype)
+        if found is None:
+            return backend
+        reason = found
     if name != "auto":
-        raise AttentionBackendError(f"policy.text_attention is {name!r}, but {problem}; use 'auto' or 'reference'")
-    _logger.warning("Attention uses the slower reference computation: %s.", problem)
+        raise AttentionBackendError(f"policy.text_attention is {name!r}, but {reason}: use 'auto' or 'reference'")
+    _logger.warning("Attention uses the slower reference, as policy.text_attention: reference would: %s.", reason)
     return ReferenceBackend()

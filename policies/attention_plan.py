@@ -10,22 +10,24 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+Array = NDArray[np.int64]
+
 
 class PackedTree(Protocol):
     """The arrays of a token tree that say who descends from whom; N counts nodes, in depth-first order."""
 
     @property
-    def starts(self) -> NDArray[np.int64]:
+    def starts(self) -> Array:
         """`[N]`, first packed row of each node."""
         ...
 
     @property
-    def ends(self) -> NDArray[np.int64]:
+    def ends(self) -> Array:
         """`[N]`, the row behind its last."""
         ...
 
     @property
-    def subtree_ends(self) -> NDArray[np.int64]:
+    def subtree_ends(self) -> Array:
         """`[N]`, the row behind its last descendant's last."""
         ...
 
@@ -42,9 +44,9 @@ class AttentionPlan:
         `[[0, 3, 0, 3]]`.
     """
 
-    causal: NDArray[np.int64]
+    causal: Array
     """`[n, 3]` of (query start, key start, length): the tokens of a node on themselves."""
-    dense: NDArray[np.int64]
+    dense: Array
     """`[m, 4]` of (query start, query end, key start, key end): descendants of a node on its tokens, roots first."""
     num_queries: int
     num_keys: int

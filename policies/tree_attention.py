@@ -3,16 +3,33 @@
 Shape legend: H query heads, KVH key-value heads, Sq packed queries, Sk packed keys, D head size.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from videozoom.policies.attention_backends import AttentionBackend, backend_for, merge
+from videozoom.policies.attention_backends import AttentionBackend, backend_for
 from videozoom.policies.attention_plan import AttentionPlan
 from videozoom.policies.attention_reference import ReferenceBackend
 
 TEXT_ATTENTION = "videozoom_text"
+
+
+class TreeBackend(Protocol):
+    """A backend whose kernels compute parts of a tree; the reference is differentiated by autograd instead."""
+
+    def tree_forward(
+        self, query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, scaling: float
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return attention `[1, Sq, H, D]` and the tensors that `tree_backward` needs besides it."""
+        ...
+
+    def tree_backward(
+        self, grad_out: Tensor, out: Tensor, saved: tuple[Tensor, ...], plan: AttentionPlan, scaling: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return gradients of query, key and value from that of the output `[1, Sq, H, D]`."""
+        ...
 
 
 def tree_attention(
@@ -38,8 +55,8 @@ def tree_attention(
         )
     if isinstance(backend, ReferenceBackend):
         return backend.tree_attention(query, key, value, plan, scaling)
-    out: Tensor = _TreeAttention.apply(query, key, value, plan, scaling, backend)
-    return out
+    apply: Callable[..., Tensor] = _TreeAttention.apply
+    return apply(query, key, value, plan, scaling, backend)
 
 
 def use_text_attention(text_model: Any) -> None:
@@ -88,46 +105,15 @@ class _TreeAttention(torch.autograd.Function):
         value: Tensor,
         plan: AttentionPlan,
         scaling: float,
-        backend: AttentionBackend,
+        backend: TreeBackend,
     ) -> Tensor:
-        dtype = torch.promote_types(query.dtype, torch.float32)
-        out = torch.empty(query.shape, dtype=dtype, device=query.device)
-        lse = torch.empty(query.shape[:3], dtype=dtype, device=query.device)
-        for q, k, length in plan.causal.tolist():
-            rows, keys = slice(q, q + length), slice(k, k + length)
-            out[:, :, rows], lse[:, :, rows] = backend.forward(
-                query[:, :, rows], key[:, :, keys], value[:, :, keys], is_causal=True, scaling=scaling
-            )
-        for q, q_end, k, k_end in plan.dense.tolist():
-            rows, keys = slice(q, q_end), slice(k, k_end)
-            part = backend.forward(
-                query[:, :, rows], key[:, :, keys], value[:, :, keys], is_causal=False, scaling=scaling
-            )
-            out[:, :, rows], lse[:, :, rows] = merge(out[:, :, rows], lse[:, :, rows], *part)
-        result = out.to(query.dtype)
-        ctx.save_for_backward(query, key, value, result, lse)
+        out, saved = backend.tree_forward(query, key, value, plan, scaling)
+        ctx.save_for_backward(out, *saved)
         ctx.plan, ctx.scaling, ctx.backend = plan, scaling, backend
-        return result.transpose(1, 2)
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, out, lse = ctx.saved_tensors
-        grad_out = grad_out.transpose(1, 2)
-        grads = [torch.zeros(x.shape, dtype=lse.dtype, device=x.device) for x in (query, key, value)]
-        parts = [(q, q + n, k, k + n, True) for q, k, n in ctx.plan.causal.tolist()]
-        parts += [(*part, False) for part in ctx.plan.dense.tolist()]
-        for q, q_end, k, k_end, is_causal in parts:
-            rows, keys = slice(q, q_end), slice(k, k_end)
-            added = ctx.backend.backward(
-                grad_out[:, :, rows],
-                query[:, :, rows],
-                key[:, :, keys],
-                value[:, :, keys],
-                out[:, :, rows],
-                lse[:, :, rows],
-                is_causal=is_causal,
-                scaling=ctx.scaling,
-            )
-            for grad, part, where in zip(grads, added, (rows, keys, keys), strict=True):
-                grad[:, :, where] += part
-        return (*(grad.to(query.dtype) for grad in grads), None, None, None)
+        out, *saved = ctx.saved_tensors
+        grads = ctx.backend.tree_backward(grad_out, out, tuple(saved), ctx.plan, ctx.scaling)
+        return (*grads, None, None, None)
