@@ -24,7 +24,10 @@ def run_check(
     Raises:
         TaskFileError: if the file is missing, empty or no text.
     """
-    report = check_tasks(file, decode=decode, num_workers=num_workers, tolerance_s=tolerance_s, limit_s=limit_s)
+    try:
+        report = check_tasks(file, decode=decode, num_workers=num_workers, tolerance_s=tolerance_s, limit_s=limit_s)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("Interrupted before every video was looked at; there is no report.") from None
     if as_json:
         print(json.dumps(report.as_dict(), indent=2))
     else:

@@ -1,6 +1,7 @@
 """What opening a video says about it. Every file is opened in a process that may hang or crash."""
 
 import queue
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from videozoom.experiments.data_problems import ProblemKind
 
 _FAST_FPS, _FAST_MAX_FRAMES, _FAST_FRAME_TOKENS = 2.0, 768, 32
 """LOVE-R1's fast view, the default of a run."""
+_POLL_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,16 @@ def probe_all(
     finally:
         # After Ctrl-C: nothing new begins, and what runs is killed instead of waited for.
         pool.shutdown(wait=False, cancel_futures=True)
-        for worker in workers:
-            worker.close()
+        _close(workers)
+        while any(future.running() for future in futures):
+            # A process that was about to start when the others were killed.
+            time.sleep(_POLL_S)
+            _close(workers)
+
+
+def _close(workers: Sequence[WorkerProcess]) -> None:
+    for worker in workers:
+        worker.close()
 
 
 def probe(video: Path, decode: bool) -> VideoFacts:

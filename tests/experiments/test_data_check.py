@@ -1,5 +1,10 @@
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -172,6 +177,40 @@ def test_a_video_that_takes_too_long_is_unreadable_and_the_others_are_checked(
     report = check_tasks(path, limit_s=0.001)
     assert found(report) == [("unreadable_video", 1), ("unreadable_video", 2)]
     assert report.problems[0].message == "the process that read it did not finish within 0.001 s and was stopped"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_ctrl_c_ends_the_check_with_one_line_and_leaves_no_process(videos: Path, tmp_path: Path) -> None:
+    for number in range(400):
+        os.link(videos / "vfr.mp4", tmp_path / f"{number}.mp4")
+    path = write(tmp_path, "many.jsonl", *(row(number, f"{number}.mp4") for number in range(400)))
+    command = [sys.executable, "-m", "videozoom.experiments.cli", "data", "check", str(path), "--decode"]
+    with subprocess.Popen(
+        [*command, "--workers", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        try:
+            assert process.stderr.readline() == "Checking videos: 40/400\n"
+            workers = children_of(process.pid)
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, output) == (130, "")
+    lines = [line for line in errors.splitlines() if not line.startswith("Checking videos: ")]
+    assert lines == ["Interrupted before every video was looked at; there is no report."]
+    assert len(workers) == 2
+    assert [worker for worker in workers if Path(f"/proc/{worker}").exists()] == []
+
+
+def children_of(process: int) -> list[int]:
+    """Return the processes that a process has started."""
+    parents = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # The name of the program, in brackets, may hold blanks.
+            parents[int(file.parent.name)] = int(file.read_text().rpartition(")")[2].split()[1])
+    return [child for child, parent in parents.items() if parent == process]
 
 
 def test_warnings_and_notes_are_no_errors(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
