@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from videozoom.envs.actions import Answer, ZoomIn
+from videozoom.envs.filmstrip import clip_image, read_frames
 from videozoom.envs.observation import FrameSource, VideoClip
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.rewards.overlap import any_overlap, iou
-from videozoom.rollout.filmstrip import clip_image, read_frames, zooms_of
 from videozoom.rollout.markup import Html, element, join
+from videozoom.rollout.timeline import zooms_of
 from videozoom.rollout.types import Step, Trajectory
 from videozoom.rollout.viewer_timeline import SHARP_PX, LabelledRollout, embedded_image, span_text, timeline
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from videozoom.envs.filmstrip import fitted, packed, strip_image, tick_times
 from videozoom.envs.observation import VideoClip
 from videozoom.envs.tasks import Span, Task
-from videozoom.rollout.filmstrip import fitted, packed, strip_image, tick_times, zooms_of
 from videozoom.rollout.markup import Html, element, image_uri
+from videozoom.rollout.timeline import zooms_of
 from videozoom.rollout.types import Trajectory
 
 MAX_STRIP_FRAMES = 96

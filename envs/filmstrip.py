@@ -6,11 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from videozoom.envs.actions import ZoomIn
 from videozoom.envs.observation import FrameSource, VideoClip, VideoDecodeError
 from videozoom.envs.tasks import Span, Task
 from videozoom.rewards.overlap import any_overlap
-from videozoom.rollout.types import Trajectory
 
 FRAME_GAP_PX = 2
 
@@ -25,20 +23,11 @@ class Zoom:
 
 @dataclass(frozen=True, slots=True)
 class ZoomFrames:
-    """What can still be read of a rollout's video: `None` where it cannot."""
+    """What there is to see of an episode: `None` where it cannot be read."""
 
     fast_view: VideoClip | None
     clips: tuple[VideoClip | None, ...]
     """One per zoom."""
-
-
-def zooms_of(trajectory: Trajectory) -> tuple[Zoom, ...]:
-    """Return the trajectory's accepted zooms with the steps that made them."""
-    return tuple(
-        Zoom(index, step.action.span_s)
-        for index, step in enumerate(trajectory.steps, start=1)
-        if isinstance(step.action, ZoomIn)
-    )
 
 
 def read_frames(task: Task, spans_s: Sequence[Span], frame_source: FrameSource | None) -> ZoomFrames:
