@@ -10,12 +10,12 @@ from drawn_rollouts import DrawnFrames, drawn_task
 from videozoom.envs.filmstrip import Zoom, clip_image, fitted, packed, read_frames, strip_image, tick_times
 from videozoom.envs.observation import FrameSource
 from videozoom.envs.tasks import Span, Task
-from videozoom.envs.timeline import EVIDENCE_RGB, GUTTER_PX, MARGIN_PX, WIDTH_PX, ZOOM_RGB
+from videozoom.envs.timeline import EVIDENCE_RGB, GUTTER_PX, MARGIN_PX, WIDTH_PX, ZOOM_RGB, timeline_image
 
 
 def drawn(task: Task, zooms: Sequence[Zoom], source: FrameSource | None, **values: Any) -> np.ndarray:
     frames = read_frames(task, [zoom.span_s for zoom in zooms], source)
-    return drawn(task, zooms, frames, **values)
+    return np.asarray(timeline_image(task, zooms, frames, **values))
 
 
 def columns_of(image: np.ndarray, colour: tuple[int, int, int], *, least_rows: int = 20) -> list[tuple[int, int]]:
