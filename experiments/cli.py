@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ USER_ERRORS = frozenset(
         "videozoom.envs.videos.reader.BackendError",
         "videozoom.envs.generated.recipe.RecipeError",
         "videozoom.policies.qwen_vl.CheckpointError",
+        "videozoom.policies.token_tree.TokenBudgetError",
     }
 )
 """Exceptions that are the user's mistake, by name: importing their modules here would be slow."""
@@ -79,6 +81,10 @@ def _run(options: argparse.Namespace) -> int:
             results = run_eval(config, resume=options.resume is not None, overwrite=options.overwrite)
             if options.json:
                 print(json.dumps(results, indent=2))
+        case "parity":
+            from videozoom.experiments.parity import run_parity
+
+            return run_parity(config, num_groups=options.num_groups, tolerance=options.tolerance, as_json=options.json)
     return 0
 
 
@@ -168,11 +174,25 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = _add_command(commands, "eval", "measure a policy on the held-out tasks, with confidence intervals")
     evaluate.add_argument("--resume", type=Path, metavar="RUN_DIR", help="continue this evaluation where it stopped")
     evaluate.add_argument("--json", action="store_true", help="print the numbers as JSON on stdout")
+    _add_parity(commands)
     for command in (demo, train, evaluate):
         command.add_argument("--overwrite", action="store_true", help="replace another run in the same folder")
     _add_data_check(commands)
     add_bench(commands)
     return parser
+
+
+def _add_parity(commands: Any) -> None:
+    does = "compare sampler and learner: token ids, positions, visual tokens, log-probabilities"
+    parity = _add_command(commands, "parity", does)
+    parity.description = f"{does.capitalize()}. Exit code: 0 if they agree, 1 if not, 2 for a wrong configuration."
+    groups = "groups to sample (%(default)s)"
+    parity.add_argument("--num-groups", type=partial(_count, what="groups"), default=4, metavar="N", help=groups)
+    tolerance = "largest difference of log-probabilities (1e-5 in float32, 0.1 in bfloat16)"
+    parity.add_argument(
+        "--tolerance", type=partial(_measure, what="tolerance; give a number like 1e-5"), metavar="X", help=tolerance
+    )
+    parity.add_argument("--json", action="store_true", help="print the numbers as JSON on stdout")
 
 
 def _add_data_check(commands: Any) -> None:
@@ -190,9 +210,9 @@ def _add_data_check(commands: Any) -> None:
     check.add_argument("--json", action="store_true", help="print what was found as JSON on stdout")
     check.add_argument("--workers", type=_count, metavar="N", help="processes that open videos (one per CPU)")
     tolerance = "how far durations and the ends of evidence may be off (%(default)s)"
-    check.add_argument("--tolerance-s", type=_seconds, default=1.0, metavar="SECONDS", help=tolerance)
+    check.add_argument("--tolerance-s", type=_measure, default=1.0, metavar="SECONDS", help=tolerance)
     limit = "time for one video, after which it counts as unreadable (%(default)s)"
-    check.add_argument("--limit-s", type=_seconds, default=600.0, metavar="SECONDS", help=limit)
+    check.add_argument("--limit-s", type=_measure, default=600.0, metavar="SECONDS", help=limit)
     check.add_argument("--quiet", action="store_true", help="print no progress")
 
 
@@ -204,19 +224,19 @@ def _seeds(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds like 11,12,13") from None
 
 
-def _count(text: str) -> int:
+def _count(text: str, what: str = "processes") -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes; give 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of {what}; give 1 or more")
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def _measure(text: str, what: str = "number of seconds") -> float:
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not 0.0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is no {what}")
     return value
 
 

@@ -191,8 +191,9 @@ class Grpo(Section):
     advantage_norm: Literal["std", "none"] = "std"
     """Whether a group's advantages are divided by their standard deviation."""
     loss_aggregation: Literal["token_mean", "sequence_mean"] = "token_mean"
-    max_tokens_per_batch: Count = 16384
-    """Tokens of one forward and backward pass of the learner."""
+    max_tokens_per_batch: Count = 32768
+    """Distinct tokens of one forward and backward pass of the learner: what samples share counts once. No prompt with
+    its completion may be longer."""
     eval_every: CountOrZero = 10
     """Iterations between evaluations; 0 evaluates only at the end."""
     checkpoint_every: CountOrZero = 10

@@ -109,7 +109,7 @@ class GRPOLearner(TorchLearner):  # type: ignore[misc]
             shard.samples,
             clip_low=settings.clip_low,
             clip_high=settings.clip_high,
-            temperature=settings.sampling.temperature,
+            distribution=settings.sampling.distribution,
             max_tokens_per_batch=settings.max_tokens_per_batch,
             kl_coef=settings.kl_coef,
             reference=self._reference,

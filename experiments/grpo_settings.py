@@ -91,7 +91,7 @@ class GrpoSettings(_Shared):
     normalise_std: bool = True
     """Whether advantages are divided by the standard deviation of their group."""
     aggregation: LossAggregation = LossAggregation.TOKEN_MEAN
-    max_tokens_per_batch: int = 16384
+    max_tokens_per_batch: int = 32768
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,27 +10,29 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from videozoom.envs.messages import Prompt
-from videozoom.policies.logprobs import CompletionLogprobs, completion_logprobs
+from videozoom.policies.logprobs import CompletionLogprobs, Sample, sequences_of
 from videozoom.policies.losses import Surrogate, clipped_surrogate, k3_divergence
+from videozoom.policies.rendering import Renderer
+from videozoom.policies.sampling import TokenDistribution
+from videozoom.policies.token_tree import split
 from videozoom.policies.training_sample import TrainingSample
+from videozoom.policies.tree_logprobs import tree_logprobs
 
 if TYPE_CHECKING:
     from videozoom.policies.qwen_vl import QwenVLPolicy
 
 
 class Forward(Protocol):
-    """The learner's forward pass; see `completion_logprobs`."""
+    """The learner's forward pass; see `tree_logprobs`."""
 
     def __call__(
         self,
         policy: "QwenVLPolicy",
-        samples: Sequence[tuple[Prompt, NDArray[np.int32]]],
+        samples: Sequence[Sample],
         *,
-        temperature: float = 1.0,
+        distribution: TokenDistribution | None = None,
         with_entropy: bool = False,
     ) -> CompletionLogprobs:
         """Return log-probabilities of the samples' tokens."""
@@ -76,11 +78,11 @@ def grpo_gradients(
     *,
     clip_low: float = 0.2,
     clip_high: float = 0.2,
-    temperature: float = 1.0,
-    max_tokens_per_batch: int = 16384,
+    distribution: TokenDistribution | None = None,
+    max_tokens_per_batch: int = 32768,
     kl_coef: float = 0.0,
     reference: "QwenVLPolicy | None" = None,
-    forward: Forward = completion_logprobs,
+    forward: Forward = tree_logprobs,
 ) -> UpdateStats:
     """Add the gradient of the GRPO loss of `samples` to the policy's parameters and return what was seen.
 
@@ -93,14 +95,15 @@ def grpo_gradients(
         samples: What to learn from; an empty list changes nothing.
         clip_low: See `clipped_surrogate`.
         clip_high: See `clipped_surrogate`.
-        temperature: Of the sampling.
-        max_tokens_per_batch: Tokens of one forward and backward pass, padding included; a longer sample goes alone.
+        distribution: What tokens were drawn from; by default from what the model gives.
+        max_tokens_per_batch: Distinct tokens of one forward and backward pass; see `micro_batches`.
         kl_coef: Weight of the divergence from `reference`, which it needs unless it is 0.
         reference: The policy to stay close to; its weights are not touched.
         forward: The forward pass; replaced only in tests.
 
     Raises:
         ValueError: A `kl_coef` without a reference.
+        TokenBudgetError: A sample with its prompt is longer than `max_tokens_per_batch`.
 
     Source: DeepSeekMath (GRPO), arXiv:2402.03300, eq. (3), the reward shared by all steps as in LOVE-R1,
     arXiv:2509.24786, Sec. 4.3.
@@ -108,9 +111,8 @@ def grpo_gradients(
     if kl_coef and reference is None:
         raise ValueError(f"kl_coef {kl_coef} needs a reference policy; give one or set kl_coef to 0")
     stats = UpdateStats()
-    for batch in micro_batches(samples, max_tokens_per_batch):
-        pairs = [(sample.prompt, sample.token_ids) for sample in batch]
-        logprobs = forward(policy, pairs, temperature=temperature, with_entropy=True)
+    for batch, pairs in micro_batches(policy.renderer, samples, max_tokens_per_batch):
+        logprobs = forward(policy, pairs, distribution=distribution, with_entropy=True)
         tokens = _TokenValues(batch, logprobs)
         surrogate = clipped_surrogate(
             logprobs.logprobs_BT, tokens.old_logprobs_BT, tokens.advantages_B, clip_low=clip_low, clip_high=clip_high
@@ -118,7 +120,7 @@ def grpo_gradients(
         divergence_BT = None
         if kl_coef and reference is not None:
             with torch.no_grad():
-                reference_logprobs = forward(reference, pairs, temperature=temperature)
+                reference_logprobs = forward(reference, pairs, distribution=distribution)
             divergence_BT = k3_divergence(logprobs.logprobs_BT, reference_logprobs.logprobs_BT)
         loss = (tokens.weights_BT * surrogate.losses_BT).sum()
         if divergence_BT is not None:
@@ -128,17 +130,19 @@ def grpo_gradients(
     return stats
 
 
-def micro_batches(samples: Sequence[TrainingSample], max_tokens: int) -> Iterator[list[TrainingSample]]:
-    """Yield all samples, longest first, in batches of at most `max_tokens` padded tokens."""
-    batch: list[TrainingSample] = []
-    for sample in sorted(samples, key=lambda sample: -sample.num_tokens):
-        # The first of a batch is its longest: all others are padded to it.
-        if batch and (len(batch) + 1) * batch[0].num_tokens > max_tokens:
-            yield batch
-            batch = []
-        batch.append(sample)
-    if batch:
-        yield batch
+def micro_batches(
+    renderer: Renderer, samples: Sequence[TrainingSample], max_tokens: int
+) -> Iterator[tuple[list[TrainingSample], list[Sample]]]:
+    """Yield all samples, rendered, in batches whose token trees have at most `max_tokens` rows each.
+
+    Groups stay together where that is possible; one that does not fit is learned in sub-trees, whose gradients add up.
+
+    Raises:
+        TokenBudgetError: A sample with its prompt is longer.
+    """
+    pairs: list[Sample] = [(renderer.render(sample.prompt), sample.token_ids) for sample in samples]
+    for part in split(sequences_of(renderer, pairs), max_tokens):
+        yield [samples[index] for index in part], [pairs[index] for index in part]
 
 
 class _TokenValues:

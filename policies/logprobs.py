@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from videozoom.envs.messages import Prompt
-from videozoom.policies.rendering import RenderedPrompt
-from videozoom.policies.sampler import pad_prompts, tempered_logprobs
+from videozoom.policies.rendering import RenderedPrompt, Renderer
+from videozoom.policies.sampling import TokenDistribution
 
 if TYPE_CHECKING:
     from videozoom.policies.qwen_vl import QwenVLPolicy
@@ -32,56 +32,92 @@ class CompletionLogprobs:
     """Entropy in nats of the distribution each token was drawn from, without gradient; 0 at padding."""
 
 
+Sample = tuple[Prompt | RenderedPrompt, NDArray[np.int32]]
+"""A prompt, and the ids of the tokens after it."""
+
+
 def completion_logprobs(
     policy: "QwenVLPolicy",
-    samples: Sequence[tuple[Prompt, NDArray[np.int32]]],
+    samples: Sequence[Sample],
     *,
-    temperature: float = 1.0,
+    distribution: TokenDistribution | None = None,
     with_entropy: bool = False,
 ) -> CompletionLogprobs:
-    """Return the log-probability of every token of each `(prompt, token ids)` under the sampled distribution.
+    """Return the log-probability of every token of each sample under the sampled distribution.
 
-    Runs under the caller's gradient mode and in one batch: cutting into micro-batches is the caller's.
+    Runs under the caller's gradient mode and in one batch: cutting into micro-batches is the caller's. Every sample is
+    computed by itself; `tree_logprobs` gives the same for less.
+
+    Args:
+        policy: Whose probabilities.
+        samples: Prompts, each with the tokens after it.
+        distribution: What tokens were drawn from; by default from what the model gives.
+        with_entropy: Whether to return the entropy, too.
     """
-    rendered = [policy.renderer.render(prompt) for prompt, _ in samples]
-    completions = [np.asarray(token_ids, np.int64) for _, token_ids in samples]
-    sequences = [_append(prompt, ids) for prompt, ids in zip(rendered, completions, strict=True)]
+    sequences = sequences_of(policy.renderer, samples)
+    lengths = [len(token_ids) for _, token_ids in samples]
     device = policy.device
-    token_ids_BT, positions_3BT = pad_prompts(sequences, policy.renderer.turn_end_id)
+    token_ids_BT, positions_3BT = _pad(sequences, policy.renderer.turn_end_id)
     hidden_BTD = policy.hidden_states(
         policy.embed(token_ids_BT.to(device), sequences), positions_3BT.to(device), mask=None, cache=None
     )
-    lengths = [len(ids) for ids in completions]
-    mask_BT = (torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(-1)).to(device)
     # The token at position t is predicted by the hidden state at t - 1.
     rows = np.repeat(np.arange(len(samples)), lengths)
     columns = np.concatenate(
-        [len(prompt.token_ids) - 1 + np.arange(n) for prompt, n in zip(rendered, lengths, strict=True)]
+        [len(sequence.token_ids) - 1 - n + np.arange(n) for sequence, n in zip(sequences, lengths, strict=True)]
     )
     predicting_ND = hidden_BTD[torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device)]
-    logprobs_NV = tempered_logprobs(policy.logits(predicting_ND), temperature)
-    targets_N1 = torch.from_numpy(np.concatenate(completions)).to(device).unsqueeze(-1)
-    logprobs_N = logprobs_NV.gather(-1, targets_N1).squeeze(-1)
+    targets_N = torch.from_numpy(np.concatenate([ids.astype(np.int64) for _, ids in samples])).to(device)
+    logprobs_NV = (distribution or TokenDistribution()).logprobs(policy.logits(predicting_ND), targets_N)
+    logprobs_N = logprobs_NV.gather(-1, targets_N.unsqueeze(-1)).squeeze(-1)
+    mask_BT = completion_mask(lengths, device)
     return CompletionLogprobs(
-        logprobs_BT=_unflatten(logprobs_N, mask_BT),
+        logprobs_BT=padded(logprobs_N, mask_BT),
         mask_BT=mask_BT,
-        entropy_BT=_unflatten(_entropy(logprobs_NV.detach()), mask_BT) if with_entropy else None,
+        entropy_BT=padded(entropy(logprobs_NV), mask_BT) if with_entropy else None,
     )
 
 
-def _append(prompt: RenderedPrompt, token_ids: NDArray[np.int64]) -> RenderedPrompt:
-    """Return the prompt with a completion behind it."""
-    return replace(
-        prompt,
-        token_ids=np.concatenate([prompt.token_ids, token_ids]),
-        position_ids=np.concatenate([prompt.position_ids, prompt.completion_positions(len(token_ids))], axis=1),
-    )
+def sequences_of(renderer: Renderer, samples: Sequence[Sample]) -> list[RenderedPrompt]:
+    """Return the samples' prompts with their completions behind them."""
+    sequences = []
+    for prompt, token_ids in samples:
+        rendered = prompt if isinstance(prompt, RenderedPrompt) else renderer.render(prompt)
+        positions = rendered.completion_positions(len(token_ids))
+        sequences.append(
+            replace(
+                rendered,
+                token_ids=np.concatenate([rendered.token_ids, token_ids.astype(np.int64)]),
+                position_ids=np.concatenate([rendered.position_ids, positions], axis=1),
+            )
+        )
+    return sequences
 
 
-def _entropy(logprobs_NV: Tensor) -> Tensor:
+def completion_mask(lengths: Sequence[int], device: torch.device) -> Tensor:
+    """Return `[B, T]`, true at the tokens of completions of these lengths."""
+    return (torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(-1)).to(device)
+
+
+@torch.no_grad()
+def entropy(logprobs_NV: Tensor) -> Tensor:
+    """Return the entropy `[N]` in nats, without a gradient."""
     # Impossible tokens have log-probability -inf and add nothing.
     return -(logprobs_NV.exp() * logprobs_NV.clamp_min(-1e4)).sum(-1)
 
 
-def _unflatten(values_N: Tensor, mask_BT: Tensor) -> Tensor:
+def padded(values_N: Tensor, mask_BT: Tensor) -> Tensor:
+    """Return values at the true places of a mask, in order, and 0 elsewhere."""
     return values_N.new_zeros(mask_BT.shape).masked_scatter(mask_BT, values_N)
+
+
+def _pad(prompts: Sequence[RenderedPrompt], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Return token ids `[B, T]` and positions `[3, B, T]`, padded on the right."""
+    longest = max(len(prompt.token_ids) for prompt in prompts)
+    token_ids_BT = np.full((len(prompts), longest), pad_id, np.int64)
+    positions_3BT = np.zeros((3, len(prompts), longest), np.int64)
+    for row, prompt in enumerate(prompts):
+        length = len(prompt.token_ids)
+        token_ids_BT[row, :length] = prompt.token_ids
+        positions_3BT[:, row, :length] = prompt.position_ids
+    return torch.from_numpy(token_ids_BT), torch.from_numpy(positions_3BT)

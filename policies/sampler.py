@@ -21,7 +21,7 @@ from videozoom.policies.base import Completion, FinishReason
 from videozoom.policies.cascade import CascadeDecoder
 from videozoom.policies.packed_cache import HeldPrefixes
 from videozoom.policies.rendering import RenderedPrompt
-from videozoom.policies.sampling import Sampling, TokenDistribution
+from videozoom.policies.sampling import Sampling
 from videozoom.policies.token_tree import TokenTree
 
 if TYPE_CHECKING:
@@ -185,21 +185,5 @@ class _Batch:
             logprobs=np.array(row.logprobs, np.float32),
             num_prompt_tokens=len(prompt.token_ids),
             num_visual_tokens=prompt.num_visual_tokens,
+            sampling=self.sampling,
         )
-
-
-def tempered_logprobs(logits: Tensor, temperature: float) -> Tensor:
-    """Return log-probabilities `[..., V]` of the distribution that is sampled and trained; 0 (greedy) counts as 1."""
-    return TokenDistribution(temperature).logprobs(logits)
-
-
-def pad_prompts(prompts: Sequence[RenderedPrompt], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Return token ids `[B, T]` and positions `[3, B, T]`, padded on the right."""
-    longest = max(len(prompt.token_ids) for prompt in prompts)
-    token_ids_BT = np.full((len(prompts), longest), pad_id, np.int64)
-    positions_3BT = np.zeros((3, len(prompts), longest), np.int64)
-    for row, prompt in enumerate(prompts):
-        length = len(prompt.token_ids)
-        token_ids_BT[row, :length] = prompt.token_ids
-        positions_3BT[:, row, :length] = prompt.position_ids
-    return torch.from_numpy(token_ids_BT), torch.from_numpy(positions_3BT)

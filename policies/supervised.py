@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from videozoom.envs.messages import Prompt
-from videozoom.policies.logprobs import completion_logprobs
+from videozoom.policies.tree_logprobs import tree_logprobs
 
 if TYPE_CHECKING:
     from videozoom.policies.optimizers import OptimizerSet
@@ -37,7 +37,7 @@ def supervised_update(
     trains on the prompt's text as well.
     """
     targets = [(sample.prompt, policy.renderer.encode_completion(sample.completion)) for sample in samples]
-    logprobs = completion_logprobs(policy, targets)
+    logprobs = tree_logprobs(policy, targets)
     num_tokens = int(logprobs.mask_BT.sum())
     loss = -logprobs.logprobs_BT.sum() / num_tokens
     loss.backward()

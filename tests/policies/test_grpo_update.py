@@ -12,8 +12,9 @@ from policy_prompts import prompt_on
 from videozoom.envs.tasks import EpisodeKind
 from videozoom.policies.base import Request
 from videozoom.policies.grpo_update import UpdateStats, grpo_gradients, micro_batches
-from videozoom.policies.logprobs import completion_logprobs
+from videozoom.policies.logprobs import completion_logprobs, sequences_of
 from videozoom.policies.qwen_vl import QwenVLPolicy
+from videozoom.policies.token_tree import TokenBudgetError, TokenTree
 from videozoom.policies.training_sample import TrainingSample
 
 
@@ -64,12 +65,21 @@ def test_on_its_own_samples_it_is_the_policy_gradient(policy, samples, gradient_
     assert relative(gradient, expected) < 1e-5
 
 
-@pytest.mark.parametrize("max_tokens", [1, 150, 10_000])
-def test_micro_batches_change_nothing(samples, gradient_of, max_tokens: int) -> None:
+@pytest.mark.parametrize("share", [1.0, 1.3, 2.0])
+def test_sub_trees_add_up_to_the_whole(policy, samples, gradient_of, share: float) -> None:
     whole, stats = gradient_of(samples)
-    cut, cut_stats = gradient_of(samples, max_tokens_per_batch=max_tokens)
-    assert relative(cut, whole) < 1e-5
+    budget = round(share * max(sample.num_tokens for sample in samples))
+    assert len(list(micro_batches(policy.renderer, samples, budget))) > 1
+    cut, cut_stats = gradient_of(samples, max_tokens_per_batch=budget)
+    assert relative(cut, whole) < 1e-6
     assert cut_stats.metrics() == pytest.approx(stats.metrics(), abs=1e-5)
+
+
+def test_the_tree_learns_what_samples_one_by_one_do(samples, gradient_of) -> None:
+    tree, stats = gradient_of(samples, clip_high=0.1)
+    naive, naive_stats = gradient_of(samples, clip_high=0.1, forward=completion_logprobs)
+    assert relative(tree, naive) < 1e-6
+    assert stats.metrics() == pytest.approx(naive_stats.metrics(), abs=1e-5)
 
 
 def test_shards_add_up_to_the_whole(samples, gradient_of) -> None:
@@ -136,8 +146,17 @@ def test_nothing_to_learn_from_changes_nothing(policy) -> None:
     assert all(parameter.grad is None for parameter in policy.model.parameters())
 
 
-def test_micro_batches_keep_every_sample_once_and_to_the_budget(samples) -> None:
-    batches = list(micro_batches(samples, 200))
-    assert sorted(id(sample) for batch in batches for sample in batch) == sorted(map(id, samples))
-    assert all(len(batch) == 1 or len(batch) * max(s.num_tokens for s in batch) <= 200 for batch in batches)
+def test_micro_batches_keep_every_sample_once_and_to_the_budget(policy, samples) -> None:
+    batches = list(micro_batches(policy.renderer, samples, 200))
+    assert sorted(id(sample) for batch, _ in batches for sample in batch) == sorted(map(id, samples))
+    for batch, pairs in batches:
+        assert [pair[1] is sample.token_ids for pair, sample in zip(pairs, batch, strict=True)] == [True] * len(batch)
+        assert TokenTree.of(sequences_of(policy.renderer, pairs)).num_tokens <= 200
     assert 1 < len(batches) < len(samples)
+
+
+def test_a_sample_longer_than_the_budget_is_refused(policy, samples) -> None:
+    longest = max(sample.num_tokens for sample in samples)
+    with pytest.raises(TokenBudgetError, match=rf"grpo\.max_tokens_per_batch to at least {longest}"):
+        grpo_gradients(policy, samples, max_tokens_per_batch=longest - 1)
+    assert all(parameter.grad is None for parameter in policy.model.parameters())
