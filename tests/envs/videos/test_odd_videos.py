@@ -18,6 +18,8 @@ from odd_files import (
 )
 
 from videozoom.envs.observation import VideoDecodeError
+from videozoom.envs.tasks import Span
+from videozoom.envs.video_store import VideoStore
 from videozoom.envs.videos.index import VideoIndex, scan
 from videozoom.envs.videos.pyav_reader import PyAVReader
 from videozoom.envs.videos.resizing import Resize, resized
@@ -76,6 +78,25 @@ def test_times_are_those_of_the_file(name: str, made: dict[str, Path]) -> None:
     assert index.times_s[0] == 0.0
     if name != "uneven_times":
         assert index.duration_s == pytest.approx(0.04 * len(times_s), abs=1e-3)
+
+
+def test_clips_of_any_span_show_the_frames_that_are_on_screen_then(name: str, made: dict[str, Path]) -> None:
+    kind, tokens = KINDS[name], 18  # 84x168 pixels
+    if name == "sides_not_of_8":
+        pytest.skip("numbers cannot be read off its frames at the size of clips")
+    store = VideoStore(slow_fps=25.0, slow_max_frames=6, slow_frame_tokens=tokens)
+    times_s = np.array(kind.times_ms[kind.first :]) / 1000
+    times_s -= times_s[0]
+    duration_s = store.duration_s(made[name])
+    ends_s = np.sort(np.random.default_rng(2).uniform(0, duration_s, (8, 2))).tolist()
+    for start_s, end_s in [*ends_s, ends_s[0], (0.0, duration_s), (0.0, 0.02), (duration_s - 0.02, duration_s)]:
+        clip = store.slow_clip(made[name], Span(start_s, end_s))
+        shown = np.array(wide_numbers(clip.frames)) - kind.first
+        within = np.flatnonzero((times_s >= start_s - 1e-3) & (times_s < end_s + 1e-3))
+        before = np.flatnonzero(times_s < start_s)[-1:]
+        assert set(shown) <= {*within.tolist(), *(() if len(within) > 2 else before.tolist())}
+        assert clip.times_s == pytest.approx(times_s[shown], abs=1e-3)
+        assert len(set(shown)) >= min(len(within) - 2, 6)
 
 
 @pytest.mark.parametrize("resize", Resize)
