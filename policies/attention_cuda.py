@@ -2,7 +2,7 @@
 
 Until it has, `attention_probe` decides: a kernel that does not agree with the reference is not used. All causal squares
 of a tree are one call, and so are the rectangles of one level: a call takes many stretches of queries, each on its own
-stretch of keys. The kernels know grouped heads, and take bfloat16 and float16 only.
+stretch of keys. The kernels know grouped heads.
 
 Shape legend: B batch, H query heads, K key-value heads, L length, S packed rows, N stretches of a call, D head size.
 """
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from videozoom.policies.attention_backends import merge_
+from videozoom.policies.attention_cuda_kernel import flash_backward, flash_forward
 from videozoom.policies.attention_plan import Array, AttentionPlan
 from videozoom.policies.attention_reference import ReferenceBackend
 
@@ -74,7 +75,7 @@ class CudaBackend:
         query_SHD, key_SKD, value_SKD = (_packed(x) for x in (query, key, value))
         squares, *levels = _calls(plan, query.device)
         out, lse_HS = squares.forward(query_SHD, key_SKD, value_SKD, scaling)
-        out_SHD = out.float()
+        out_SHD = out.to(lse_HS.dtype)
         for level in levels:
             part_out, part_lse = level.forward(query_SHD, key_SKD, value_SKD, scaling)
             out, lse = out_SHD[level.queries], lse_HS[:, level.queries]
@@ -90,7 +91,7 @@ class CudaBackend:
         """See `TreeBackend`."""
         query, key, value, lse_HS = saved
         query_SHD, key_SKD, value_SKD = (_packed(x) for x in (query, key, value))
-        grads = [torch.zeros(x.shape, dtype=torch.float32, device=x.device) for x in (query_SHD, key_SKD, value_SKD)]
+        grads = [torch.zeros(x.shape, dtype=lse_HS.dtype, device=x.device) for x in (query_SHD, key_SKD, value_SKD)]
         for call in _calls(plan, query.device):
             parts = call.backward(grad_out[0], query_SHD, key_SKD, value_SKD, out[0], lse_HS, scaling)
             for grad, part, rows in zip(grads, parts, (call.queries, call.keys, call.keys), strict=True):
@@ -135,7 +136,7 @@ class _Call:
 
     def forward(self, query_SHD: Tensor, key_SKD: Tensor, value_SKD: Tensor, scaling: float) -> tuple[Tensor, Tensor]:
         """Return output `[rows, H, D]` and log-sum-exp `[H, rows]` of the call's queries."""
-        out, lse, *_ = torch.ops.aten._flash_attention_forward(
+        return flash_forward(
             query_SHD[self.queries],
             key_SKD[self.keys],
             value_SKD[self.keys],
@@ -143,12 +144,9 @@ class _Call:
             self.key_bounds,
             self.most_queries,
             self.most_keys,
-            0.0,
-            self.is_causal,
-            False,
-            scale=scaling,
+            is_causal=self.is_causal,
+            scaling=scaling,
         )
-        return out, lse
 
     def backward(
         self,
@@ -161,27 +159,20 @@ class _Call:
         scaling: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return gradients of the call's queries, keys and values; `out_SHD` and `lse_HS` are the merged ones."""
-        unused = torch.zeros(2, dtype=torch.uint64, device=query_SHD.device)
-        grads: tuple[Tensor, Tensor, Tensor] = torch.ops.aten._flash_attention_backward(
+        return flash_backward(
             grad_out_SHD[self.queries],
             query_SHD[self.queries],
             key_SKD[self.keys],
             value_SKD[self.keys],
             out_SHD[self.queries],
-            # The kernel reads it by address, whatever its strides say.
-            lse_HS[:, self.queries].contiguous(),
+            lse_HS[:, self.queries],
             self.query_bounds,
             self.key_bounds,
             self.most_queries,
             self.most_keys,
-            0.0,
-            self.is_causal,
-            # The state of dropout, of which there is none.
-            unused,
-            unused[0],
-            scale=scaling,
+            is_causal=self.is_causal,
+            scaling=scaling,
         )
-        return grads
 
 
 def levels(dense: Array) -> list[Array]:

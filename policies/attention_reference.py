@@ -52,8 +52,7 @@ class ReferenceBackend:
         """Return `[1, Lq, H, D]`, for autograd to differentiate: each node's tokens on a copy of all keys they see."""
         num_groups = query.shape[1] // key.shape[1]
         key, value = (x.repeat_interleave(num_groups, 1) for x in (key, value))
-        # Without queries there is nothing to concatenate.
-        outs = [query[:, :, :0]]
+        outs: list[Tensor] = []
         for start, key_start, length in plan.causal.tolist():
             is_above = (plan.dense[:, 0] <= start) & (start + length <= plan.dense[:, 1])
             stretches = [(first, last) for _, _, first, last in plan.dense[is_above].tolist()]

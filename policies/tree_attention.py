@@ -53,6 +53,8 @@ def tree_attention(
             f"the plan has {plan.num_queries} queries on {plan.num_keys} keys, "
             f"but attention was given {query.shape[2]} on {key.shape[2]}"
         )
+    if not plan.num_queries:
+        return query.transpose(1, 2)
     if isinstance(backend, ReferenceBackend):
         return backend.tree_attention(query, key, value, plan, scaling)
     apply: Callable[..., Tensor] = _TreeAttention.apply
