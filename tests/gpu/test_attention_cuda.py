@@ -30,7 +30,7 @@ def relative_errors(tree: Tree, is_known: np.ndarray, dtype: torch.dtype, *, hea
     exact = [x.detach().double().cpu().requires_grad_() for x in (query, key, value)]
     right = dense_attention(*exact, tree.sees()[~is_known], SCALING)
     expected = (right, *torch.autograd.grad(right, exact, grad_out.double().cpu()))
-    return [float((a.double().cpu() - b).norm() / b.norm()) for a, b in zip(found, expected, strict=True)]
+    return [float(((a.double().cpu() - b).norm() / b.norm()).detach()) for a, b in zip(found, expected, strict=True)]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -35,7 +35,8 @@ def batched(x: Tensor, rows: slice) -> Tensor:
 
 
 def forward(query, key, value, query_bounds, key_bounds, most_queries, most_keys, *, is_causal, scaling):
-    out, lse = torch.empty(query.shape, dtype=query.dtype), torch.full(query.shape[1::-1], torch.nan, dtype=query.dtype)
+    lse_dtype = torch.promote_types(query.dtype, torch.float32)
+    out, lse = torch.empty(query.shape, dtype=query.dtype), torch.full(query.shape[1::-1], torch.nan, dtype=lse_dtype)
     assert int(query_bounds[-1]) == len(query)
     assert int(key_bounds[-1]) == len(key) == len(value)
     for q, k in stretches(query_bounds, key_bounds, most_queries, most_keys):
