@@ -192,7 +192,8 @@ class CascadeDecoder:
         """Return attention `[B, 1, heads, D]` of one new token per row `[B, heads, 1, D]`."""
         mask = None if self._visible_BT is None else self._visible_BT[:, None, None, : self._end]
         out, lse = self._backend.forward(query, key, value, is_causal=False, scaling=scaling, mask=mask)
-        out_BHD, lse_BH = out[:, :, 0], lse[:, :, 0]
+        # Parts are merged in float32 or better.
+        out_BHD, lse_BH = out[:, :, 0].to(lse.dtype), lse[:, :, 0]
         query_BHD = query[:, :, 0]
         for stack in self._stacks:
             if self._is_whole(stack):
@@ -203,7 +204,7 @@ class CascadeDecoder:
                 part = stack.attend(layer_idx, query_BHD[rows], scaling, self._backend)
                 merged = merge(out_BHD[rows], lse_BH[rows], *part)
                 out_BHD, lse_BH = out_BHD.index_copy(0, rows, merged[0]), lse_BH.index_copy(0, rows, merged[1])
-        return out_BHD.unsqueeze(1)
+        return out_BHD.to(query.dtype).unsqueeze(1)
 
     def advance(self) -> None:
         """Make the token of a finished forward pass count as past."""

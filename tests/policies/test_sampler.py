@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,12 @@ def groups() -> list[Prompt]:
 @pytest.fixture(params=[1, 32], ids=["all_shared", "long_shared"])
 def min_shared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cascade, "_MIN_SHARED", request.param)
+
+
+@pytest.mark.usefixtures("min_shared")
+def test_half_precision_differs_by_rounding_only(tiny_folder: Path, groups: list[Prompt]) -> None:
+    policy = QwenVLPolicy.from_checkpoint(tiny_folder, dtype="bfloat16", sampling=Sampling(max_new_tokens=6))
+    assert 1e-5 < gap(policy, groups, policy.act(requests_of(groups))) < 0.1
 
 
 @pytest.mark.parametrize("stack_bytes", [0, 1 << 28], ids=["one_by_one", "stacked"])
