@@ -118,10 +118,16 @@ class Reward(Section):
     """The forced zoom of a `zoom_step` episode touches the evidence. Source: LOVE-R1, eq. 2."""
     format: NonNegative = 0.0
     """Every step was a valid action."""
+    evidence_f1: NonNegative = 0.0
+    """What a `multi_step` episode looked at covers the evidence and nothing else. Source: LongVideo-R1, weight 1."""
+    repeat: NonNegative = 0.0
+    """Taken off for looking at the same again. Source: LongVideo-R1, weight 0.2."""
+    cost: NonNegative = 0.0
+    """Taken off for each step before the last."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.outcome + self.overlap + self.format == 0:
+        if not any(self.model_dump().values()):
             raise ValueError("all weights are 0; give at least one part a positive weight")
         return self
 

@@ -45,6 +45,26 @@ def any_overlap(span: Span, others: Iterable[Span]) -> bool:
     return any(intersection_s(span, other) > 0.0 for other in others)
 
 
+def union(spans: Iterable[Span], gap_s: float = 0.0) -> tuple[Span, ...]:
+    """Return what the spans cover, as spans in order of time that share nothing; empty ones leave no trace.
+
+    Args:
+        spans: in any order.
+        gap_s: spans at most this far apart become one, and what lies between them is covered, too.
+
+    Example:
+        >>> union([Span(8.0, 12.0), Span(0.0, 4.0), Span(4.0, 5.0)])
+        (Span(start_s=0.0, end_s=5.0), Span(start_s=8.0, end_s=12.0))
+    """
+    merged: list[Span] = []
+    for span in sorted(span for span in spans if span.length_s > 0.0):
+        if merged and span.start_s - merged[-1].end_s <= gap_s:
+            merged[-1] = Span(merged[-1].start_s, max(merged[-1].end_s, span.end_s))
+        else:
+            merged.append(span)
+    return tuple(merged)
+
+
 def overlap_reward(task: Task, facts: EpisodeFacts) -> float | None:
     """Return 1 if the single zoom of a `zoom_step` episode overlaps any evidence span, else 0.
 

@@ -8,6 +8,7 @@ from typing import Self
 from videozoom.envs.tasks import Status, Task
 from videozoom.rewards.facts import EpisodeFacts, RewardBreakdown
 from videozoom.rewards.format import format_reward
+from videozoom.rewards.navigation import cost_penalty, evidence_f1_reward, repeat_penalty
 from videozoom.rewards.outcome import outcome_reward
 from videozoom.rewards.overlap import overlap_reward
 
@@ -18,6 +19,9 @@ REWARDS: dict[str, RewardFunction] = {
     "outcome": outcome_reward,
     "overlap": overlap_reward,
     "format": format_reward,
+    "evidence_f1": evidence_f1_reward,
+    "repeat": repeat_penalty,
+    "cost": cost_penalty,
 }
 """Rewards by the name a config uses. Add your own under a new name."""
 

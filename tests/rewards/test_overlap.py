@@ -1,9 +1,11 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from videozoom.envs.tasks import Span
-from videozoom.rewards.overlap import any_overlap, intersection_s, iou
+from videozoom.rewards.overlap import any_overlap, intersection_s, iou, union
 
 TIMES = st.floats(0.0, 10_000.0, allow_nan=False)
 SPANS = st.tuples(TIMES, TIMES).map(lambda times: Span(*sorted(times)))
@@ -41,6 +43,35 @@ def test_iou_is_symmetric_and_bounded(first: Span, second: Span) -> None:
 def test_a_span_has_iou_1_with_itself_and_0_with_what_follows_it(span: Span) -> None:
     assert iou(span, span) == (1.0 if span.length_s > 0 else 0.0)
     assert iou(span, Span(span.end_s, span.end_s + 5.0)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("spans", "gap_s", "covered"),
+    [
+        ([], 0.0, []),
+        ([(0, 4)], 0.0, [(0, 4)]),
+        ([(8, 12), (0, 4)], 0.0, [(0, 4), (8, 12)]),
+        ([(0, 4), (4, 8)], 0.0, [(0, 8)]),  # What touches becomes one.
+        ([(0, 9), (2, 3), (8, 12)], 0.0, [(0, 12)]),
+        ([(0, 4), (0, 4)], 0.0, [(0, 4)]),
+        ([(3, 3), (5, 4)], 0.0, []),  # Empty and reversed spans cover nothing.
+        ([(0, 4), (9, 10)], 5.0, [(0, 10)]),
+        ([(0, 4), (9.5, 10)], 5.0, [(0, 4), (9.5, 10)]),
+        ([(0, 20), (1, 2), (23, 24)], 5.0, [(0, 24)]),  # The gap counts from the furthest end so far.
+    ],
+)
+def test_union_of_hand_worked_spans(
+    spans: list[tuple[float, float]], gap_s: float, covered: list[tuple[float, float]]
+) -> None:
+    assert union([Span(*span) for span in spans], gap_s) == tuple(Span(*span) for span in covered)
+
+
+@given(st.lists(SPANS, max_size=8))
+def test_a_union_is_apart_in_order_and_no_longer_than_its_parts(spans: list[Span]) -> None:
+    covered = union(spans)
+    assert all(first.end_s < second.start_s for first, second in pairwise(covered))
+    assert sum(span.length_s for span in covered) <= sum(span.length_s for span in spans) + 1e-6
+    assert union(covered) == covered
 
 
 def test_any_overlap_needs_one_of_the_others() -> None:
