@@ -16,6 +16,10 @@ from videozoom.policies.attention_reference import ReferenceBackend
 TEXT_ATTENTION = "videozoom_text"
 
 
+class TextModelError(ValueError):
+    """A text model cannot compute token trees; the message names the config key that helps."""
+
+
 class TreeBackend(Protocol):
     """A backend whose kernels compute parts of a tree; the reference is differentiated by autograd instead."""
 
@@ -62,13 +66,35 @@ def tree_attention(
 
 
 def use_text_attention(text_model: Any) -> None:
-    """Let a Qwen2.5-VL text model take `attention_plan` and `decode`; without either it attends as before."""
+    """Let a Qwen2.5-VL text model take `attention_plan` and `decode`; without either it attends as before.
+
+    What is passed to its forward besides what it knows reaches the attention of every layer, also under activation
+    checkpointing with `use_reentrant=False`:
+
+    * `attention_plan`, an `AttentionPlan`: the tokens are packed rows of a tree, those that are queries of the plan.
+      A cache must return keys and values of all rows. `attention_backend` says what computes it.
+    * `decode`, an object whose `attend(layer_idx, query, key, value, scaling)` returns attention `[B, Lq, H, D]`.
+
+    Raises:
+        TextModelError: The model attends in a way that token trees do not.
+    """
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
+    config = text_model.config
+    if config.model_type != "qwen2_5_vl_text":
+        raise TextModelError(
+            f"token trees are computed with 'qwen2_5_vl_text' models, not {config.model_type!r}: "
+            "policy.checkpoint must name a Qwen2.5-VL model"
+        )
+    if set(config.layer_types) != {"full_attention"} or config.attention_dropout:
+        raise TextModelError(
+            "token trees are computed with full attention and without dropout in it: policy.checkpoint names a model "
+            f"with {', '.join(sorted(set(config.layer_types)))} and attention_dropout {config.attention_dropout:g}"
+        )
     AttentionInterface.register(TEXT_ATTENTION, _text_attention)
     AttentionMaskInterface.register(TEXT_ATTENTION, sdpa_mask)
-    text_model.config._attn_implementation = TEXT_ATTENTION
+    config._attn_implementation = TEXT_ATTENTION
 
 
 def _text_attention(
