@@ -10,6 +10,7 @@ import gymnasium
 
 _EXPORTS = {
     "Answer": "actions",
+    "Episode": "episode",
     "EpisodeKind": "tasks",
     "Malformed": "actions",
     "Observation": "observation",
@@ -27,7 +28,7 @@ _EXPORTS = {
 __all__ = sorted(_EXPORTS)
 
 if "VideoZoom-v0" not in gymnasium.registry:
-    gymnasium.register(id="VideoZoom-v0", entry_point="videozoom.envs.video_zoom:VideoZoomEnv")
+    gymnasium.register(id="VideoZoom-v0", entry_point="videozoom.envs.settings:make_video_zoom")
 
 
 def __getattr__(name: str) -> Any:

@@ -6,19 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from videozoom.envs.episode import Zoom
 from videozoom.envs.observation import FrameSource, VideoClip, VideoDecodeError
 from videozoom.envs.tasks import Span, Task
 from videozoom.rewards.overlap import any_overlap
 
 FRAME_GAP_PX = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Zoom:
-    """An accepted zoom and the step that made it, counted from 1."""
-
-    step: int
-    span_s: Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +31,15 @@ def read_frames(task: Task, spans_s: Sequence[Span], frame_source: FrameSource |
         fast_view: VideoClip | None = frame_source.fast_view(task.video)
     except VideoDecodeError:
         fast_view = None
-    return ZoomFrames(fast_view, tuple(_slow_clip(task, span, frame_source) for span in spans_s))
+    return ZoomFrames(fast_view, tuple(read_clip(task, span, frame_source) for span in spans_s))
+
+
+def read_clip(task: Task, span_s: Span, frame_source: FrameSource) -> VideoClip | None:
+    """Return the slow clip of `span_s`, `None` if it cannot be read."""
+    try:
+        return frame_source.slow_clip(task.video, span_s)
+    except VideoDecodeError:
+        return None
 
 
 def strip_image(clip: VideoClip, window: Span, num_slots: int) -> Image.Image:
@@ -98,10 +99,3 @@ def tick_times(duration_s: float, count: int = 8) -> list[float]:
     steps = [base * scale for scale in (0.1, 1.0, 10.0, 60.0, 600.0) for base in (1, 2, 5, 10, 30)]
     step = min((s for s in sorted(steps) if duration_s / s <= count), default=duration_s / count)
     return [round(index * step, 6) for index in range(int(duration_s / step + 1e-9) + 1)]
-
-
-def _slow_clip(task: Task, span_s: Span, frame_source: FrameSource) -> VideoClip | None:
-    try:
-        return frame_source.slow_clip(task.video, span_s)
-    except VideoDecodeError:
-        return None

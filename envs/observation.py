@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypedDict
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from videozoom.envs.actions import Action
 from videozoom.envs.tasks import EpisodeKind, Span
 
 EPISODE_KINDS = tuple(EpisodeKind)
@@ -45,6 +46,22 @@ class VideoClip:
     def __hash__(self) -> int:
         return hash((self.key, self.span_s))
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "VideoClip":
+        # Nobody changes a clip, and a copy could take gigabytes.
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One step of an episode: what was done, and what came back."""
+
+    action: Action
+    """As it was taken: an invalid one is `Malformed`, which has what was asked for."""
+    clip: VideoClip | None = None
+    """What it showed."""
+    text: str | None = None
+    """What it brought to read."""
+
 
 class Observation(TypedDict):
     """Observation of `VideoZoomEnv`; `fast_view.span_s` is `[0, duration)`."""
@@ -59,6 +76,8 @@ class Observation(TypedDict):
     max_steps: int
     episode_kind: int
     """Index into `EPISODE_KINDS`."""
+    turns: tuple[Turn, ...]
+    """The steps taken so far, in order."""
 
 
 class FrameSource(Protocol):

@@ -7,7 +7,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from videozoom.envs.observation import EPISODE_KINDS, VideoClip
+from videozoom.envs.actions import Action, Answer, Malformed, ZoomIn
+from videozoom.envs.observation import EPISODE_KINDS, Turn, VideoClip
 from videozoom.envs.tasks import Span
 
 ACTION_KINDS = ("zoom", "answer")
@@ -79,6 +80,40 @@ class StringSpace(spaces.Space[str]):
         return "StringSpace()"
 
 
+class TurnSpace(spaces.Space[Turn]):
+    """All steps that an episode can have had."""
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        """Return that turns do not flatten to a `Box`: their clips differ in size."""
+        return False
+
+    def contains(self, x: Any) -> bool:
+        """Return whether `x` is a turn with an action and, if any, a valid clip and a text."""
+        return (
+            isinstance(x, Turn)
+            and isinstance(x.action, Action)
+            and (x.clip is None or VideoClipSpace().contains(x.clip))
+            and (x.text is None or isinstance(x.text, str))
+        )
+
+    def sample(self, mask: Any | None = None, probability: Any | None = None) -> Turn:
+        """Return a zoom with noise for a clip, an answer, or a malformed step."""
+        kind = int(self.np_random.integers(3))
+        if kind == 0:
+            clip = VideoClipSpace(seed=self.np_random).sample()
+            return Turn(ZoomIn(clip.span_s), clip)
+        return Turn(Answer("A") if kind == 1 else Malformed("noise"))
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether `other` is the same space."""
+        return isinstance(other, TurnSpace)
+
+    def __repr__(self) -> str:
+        """Return the expression that makes this space."""
+        return "TurnSpace()"
+
+
 class SpanSpace(spaces.Space[NDArray[np.float32]]):
     """Pairs `[start_s, end_s]` in seconds, `float32` `[2]`, both in `[0, high_s]`, samples sorted.
 
@@ -148,6 +183,7 @@ def observation_space() -> spaces.Dict:
             "step": spaces.Discrete(MAX_STEPS_LIMIT + 1),
             "max_steps": spaces.Discrete(MAX_STEPS_LIMIT, start=1),
             "episode_kind": spaces.Discrete(len(EPISODE_KINDS)),
+            "turns": spaces.Sequence(TurnSpace()),
         }
     )
 

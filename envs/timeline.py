@@ -7,10 +7,13 @@ the slow clips they brought, enlarged. Environments render it, and so do W&B tab
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from videozoom.envs.filmstrip import Zoom, ZoomFrames, clip_image, fitted, packed, strip_image, tick_times
-from videozoom.envs.observation import VideoClip
+from videozoom.envs.episode import Episode, Zoom
+from videozoom.envs.filmstrip import ZoomFrames, clip_image, fitted, packed, read_clip, strip_image, tick_times
+from videozoom.envs.observation import FrameSource, VideoClip
 from videozoom.envs.tasks import Span, Task
 from videozoom.rewards.overlap import any_overlap
 
@@ -36,6 +39,8 @@ CLIP_FRAME_PX = 132
 MAX_OPTION_PX = 420
 MAX_CLIP_FRAMES = 4
 MAX_STRIP_FRAMES = 64
+MAX_ROOM = 4
+"""Zooms that the pictures of an episode have room for from its start."""
 
 
 def timeline_image(
@@ -75,6 +80,25 @@ def timeline_image(
     canvas.axis(top)
     canvas.text((canvas.left, bottom + 4), caption, 15, MUTED_RGB)
     return canvas.image
+
+
+def episode_image(episode: Episode, frame_source: FrameSource, reward: float | None = None) -> NDArray[np.uint8]:
+    """Return the zoom timeline of an episode so far, `[H, W, 3]` uint8; its size stays while the episode goes on.
+
+    Clips the agent was not shown, as in a `zoom_step` episode, are read from `frame_source`.
+    """
+    held = {clip.span_s: clip for clip in episode.clips}
+    spans_s = [zoom.span_s for zoom in episode.zooms]
+    clips = tuple(held.get(span_s) or read_clip(episode.task, span_s, frame_source) for span_s in spans_s)
+    frames = ZoomFrames(episode.fast_view if len(episode.fast_view.frames) else None, clips)
+    caption = f"{episode.kind}, {episode.status} after {episode.step} of {episode.max_steps} steps"
+    if reward is not None:
+        caption += f", reward {reward:.2f}"
+    room_for = min(max(1, episode.max_steps - 1), MAX_ROOM)
+    image = timeline_image(
+        episode.task, episode.zooms, frames, answer=episode.answer, caption=caption, room_for=room_for
+    )
+    return np.asarray(image)
 
 
 class _Canvas:
@@ -166,7 +190,7 @@ def _strip(fast_view: VideoClip | None, task: Task) -> Image.Image:
 
 def _clip_image(clip: VideoClip | None, room_px: int) -> Image.Image:
     if clip is None:
-        return Image.new("RGB", (min(room_px, CLIP_FRAME_PX), CLIP_FRAME_PX), GAP_RGB)
+        return Image.new("RGB", (max(1, min(room_px, CLIP_FRAME_PX)), CLIP_FRAME_PX), GAP_RGB)
     frame_width = fitted(Image.fromarray(clip.frames[0]), height_px=CLIP_FRAME_PX).width
     num_frames = max(1, min(len(clip.times_s), MAX_CLIP_FRAMES, room_px // frame_width))
     return clip_image(clip, num_frames, height_px=CLIP_FRAME_PX)

@@ -19,7 +19,7 @@ from videozoom.envs.video_stats import VideoStoreStats
 from videozoom.envs.videos.containers import decode_errors
 from videozoom.envs.videos.file_ids import FileStamp, digest_of
 from videozoom.envs.videos.frame_cache import DEFAULT_BYTES, FrameCache, Source
-from videozoom.envs.videos.index import VideoIndex, scan
+from videozoom.envs.videos.index import VideoIndex
 from videozoom.envs.videos.lru import LRU
 from videozoom.envs.videos.reader import DEFAULT_LIMIT_S, Backend, DecodedFrames, build_reader
 from videozoom.envs.videos.resizing import Resize
@@ -103,7 +103,8 @@ class VideoStore:
             double_slow_below_s: shorter videos get twice the slow pixels (LOVE-R1's evaluation: 60).
             resize: the filter.
             backend: what decodes.
-            decode_limit_s: seconds that decoding a clip may take where the backend runs in a process of its own.
+            decode_limit_s: seconds that decoding a clip may take where the backend runs in a process of its own: in all
+                but `pyav`.
             max_filled: the largest share of a clip's frames that may show a neighbour because they cannot be decoded.
             memory_bytes: the most memory that remembered clips take; 0 remembers none. Fast views that lie on the disk
                 are mapped and take none; as many bytes of them are kept open besides.
@@ -184,11 +185,16 @@ class VideoStore:
         if known is not None:
             return known
         if self._disk is None:
-            index, source = _scan(file), Source.DECODED
+            index, source = self._scan(file), Source.DECODED
         else:
-            index, source = self._disk.index(file.digest, partial(_scan, file), file.is_current)
+            index, source = self._disk.index(file.digest, partial(self._scan, file), file.is_current)
         self._count(num_scans=source is Source.DECODED)
         self._memory.put((file.digest, "index"), index, _num_bytes(index))
+        return index
+
+    def _scan(self, file: _File) -> VideoIndex:
+        index = self._reader.scan(file.path)
+        file.check()
         return index
 
     def _clip(self, video: Path, span_s: Span | None) -> VideoClip:
@@ -285,12 +291,6 @@ class VideoStore:
         except VideoDecodeError:
             self._count(num_errors=1)
             raise
-
-
-def _scan(file: _File) -> VideoIndex:
-    index = scan(file.path)
-    file.check()
-    return index
 
 
 def _num_bytes(index: VideoIndex) -> int:

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videozoom.envs.actions import ZoomIn
-from videozoom.envs.filmstrip import Zoom, read_frames
+from videozoom.envs.episode import Zoom
+from videozoom.envs.filmstrip import read_frames
 from videozoom.envs.observation import FrameSource
 from videozoom.envs.tasks import Task
 from videozoom.envs.timeline import timeline_image

@@ -20,6 +20,7 @@ from typing import Any
 import av
 
 from videozoom.envs.videos.bounded_folder import BoundedFolder
+from videozoom.envs.videos.cache_writer import CacheWriter, reason
 from videozoom.envs.videos.cold_tier import ColdTier
 from videozoom.envs.videos.file_ids import FileStamp, content_digest, digest_in, digest_of, record_of
 from videozoom.envs.videos.file_locks import LockState
@@ -37,9 +38,6 @@ _RECORDS_SHARE = 32
 """Part of the bound (one 32nd) that packet tables and names may take: enough for many times the frames."""
 _SMALL_BYTES = 2**20
 _SUFFIX = ".npy"
-_TAG = """Signature: 8a477f597d28d172789f06886806bc55
-# Decoded videos of videozoom. Everything here is made again when it is needed: remove it whenever you like.
-"""
 
 
 class Source(StrEnum):
@@ -80,7 +78,7 @@ class FrameCache:
         self._records = RecordLog(self.folder / "records", max_bytes // _RECORDS_SHARE)
         frames_bytes = max_bytes - max_bytes // _RECORDS_SHARE
         self._frames = BoundedFolder(self.folder / "frames", frames_bytes, locks, on_evict=self._freeze)
-        self._has_warned = self._is_broken = False
+        self._writer = CacheWriter(self.folder, name="video cache", contents="Decoded videos")
 
     def digest(self, video: Path, stamp: FileStamp) -> str:
         """Return the digest of a file's content; a file whose stamp is known is not read. Raises `OSError`."""
@@ -153,14 +151,11 @@ class FrameCache:
         except OSError:
             return 0
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_has_warned": False, "_is_broken": False}
-
     @contextmanager
     def _only_one(self, name: str) -> Iterator[bool]:
         """Keep others from making the same while the block runs; yields whether the result may be written."""
         with self._frames.lock(name, _PATIENCE_S) as state:
-            yield state is not LockState.TIMED_OUT and not self._is_broken
+            yield state is not LockState.TIMED_OUT and not self._writer.is_broken
 
     def _read_digest(self, name: str, video: Path, stamp: FileStamp, *, may_write: bool) -> str:
         digest = content_digest(video)
@@ -179,8 +174,8 @@ class FrameCache:
         return None
 
     def _record(self, name: str, record: bytes) -> None:
-        with self._giving_up():
-            if self._is_ready():
+        with self._writer.giving_up():
+            if self._writer.is_ready():
                 self._records.put(name, record)
 
     def _mapped(self, name: str) -> DecodedFrames | None:
@@ -197,8 +192,8 @@ class FrameCache:
 
     def _kept(self, name: str, decoded: DecodedFrames) -> DecodedFrames:
         """Return the same frames, mapped from the file they are now in; those in memory if they cannot be kept."""
-        with self._giving_up():
-            if self._has_room(name, decoded.frames.nbytes):
+        with self._writer.giving_up():
+            if self._writer.has_room(self._frames, name, decoded.frames.nbytes):
                 with self._frames.writing(name) as file:
                     write_frames(file, decoded)
         return self._mapped(name) or decoded
@@ -207,10 +202,10 @@ class FrameCache:
         """Return frames that were compressed, mapped from the file they are in again."""
         if self._cold is None:
             return None
-        with self._giving_up():
+        with self._writer.giving_up():
             try:
                 num_bytes = self._cold.thawed_bytes(name)
-                if num_bytes is not None and self._has_room(name, num_bytes):
+                if num_bytes is not None and self._writer.has_room(self._frames, name, num_bytes):
                     with self._frames.writing(name) as file:
                         self._cold.thaw(name, file)
                     return self._mapped(name)
@@ -224,47 +219,8 @@ class FrameCache:
             try:
                 self._cold.freeze(path)
             except OSError as error:
-                self._warn_once(f"cannot keep compressed frames ({_reason(error)})")
-
-    def _is_ready(self) -> bool:
-        """Make the folder if it is not there; return whether anything is to be written."""
-        if self._is_broken:
-            return False
-        tag = self.folder / "CACHEDIR.TAG"
-        if not tag.exists():
-            # Backup programs leave out folders that hold this file.
-            self.folder.mkdir(parents=True, exist_ok=True)
-            tag.write_text(_TAG, encoding="ascii")
-        return True
-
-    def _has_room(self, name: str, num_bytes: int) -> bool:
-        if not self._is_ready():
-            return False
-        if self._frames.make_room(name, num_bytes):
-            return True
-        self._warn_once(f"has no room for {num_bytes / 2**20:.1f} MiB, or the disk is almost full")
-        return False
+                self._writer.warn_once(f"cannot keep compressed frames ({reason(error)})")
 
     def _remove(self, path: Path) -> None:
         with suppress(OSError):
             self._frames.remove(path)
-
-    @contextmanager
-    def _giving_up(self) -> Iterator[None]:
-        """Go on without writing after an error of the file system."""
-        try:
-            yield
-        except FileNotFoundError:
-            pass  # Somebody removed the folder while it was written into; the next one makes it again.
-        except OSError as error:
-            self._warn_once(f"cannot be written ({_reason(error)})")
-            self._is_broken = True
-
-    def _warn_once(self, problem: str) -> None:
-        if not self._has_warned:
-            log.warning("The video cache %s %s; this process goes on without keeping more.", self.folder, problem)
-        self._has_warned = True
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__

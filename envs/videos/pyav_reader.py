@@ -12,7 +12,7 @@ from videozoom.envs.videos.containers import decode_errors
 from videozoom.envs.videos.decode_plan import DecodeRun, decode_runs, first_needed
 from videozoom.envs.videos.decoding import SKIPPING_CODECS, DecodePass
 from videozoom.envs.videos.frame_conversion import FrameConverter
-from videozoom.envs.videos.index import VideoIndex
+from videozoom.envs.videos.index import VideoIndex, scan
 from videozoom.envs.videos.reader import DecodedFrames, SizeRule
 from videozoom.envs.videos.resizing import Resize, resizing_fingerprint
 
@@ -40,6 +40,9 @@ class PyAVReader:
     def fingerprint(self) -> str:
         version = ".".join(str(part) for part in av.library_versions["libavcodec"])
         return f"pyav-libavcodec-{version}-{_METHOD}-{resizing_fingerprint()}"
+
+    def scan(self, path: Path) -> VideoIndex:
+        return scan(path)
 
     def read(
         self, path: Path, index: VideoIndex, frames: NDArray[np.int64], size: SizeRule, resize: Resize

@@ -25,6 +25,8 @@ class Backend(StrEnum):
 
     PYAV = "pyav"
     """The default: exact on every file that says when its frames are shown."""
+    PYAV_PROCESS = "pyav_process"
+    """The same in a process of its own: a file that hangs or crashes the decoder is an error like any other."""
     DECORD = "decord"
     """To compare with code that uses it; refuses files that it is known to get wrong."""
     TORCHCODEC = "torchcodec"
@@ -51,6 +53,10 @@ class VideoReader(Protocol):
     @property
     def fingerprint(self) -> str:
         """Names everything but the file and the request that decides the pixels: library, its version, our method."""
+        ...
+
+    def scan(self, path: Path) -> VideoIndex:
+        """Return a file's index; raises `VideoDecodeError` if the file cannot be read."""
         ...
 
     def read(
@@ -86,6 +92,10 @@ def build_reader(backend: Backend = Backend.PYAV, *, limit_s: float = DEFAULT_LI
             from videozoom.envs.videos.pyav_reader import PyAVReader
 
             return PyAVReader()
+        case Backend.PYAV_PROCESS:
+            from videozoom.envs.videos.isolated_reader import IsolatedReader
+
+            return IsolatedReader(limit_s=limit_s)
         case Backend.DECORD:
             from videozoom.envs.videos import decord_reader, subprocess_reader
 

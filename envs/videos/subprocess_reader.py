@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videozoom.envs.observation import VideoDecodeError
-from videozoom.envs.videos.index import VideoIndex
+from videozoom.envs.videos.index import VideoIndex, scan
 from videozoom.envs.videos.libraries import DecodeRequest, Library, decode_resized
 from videozoom.envs.videos.reader import BackendError, DecodedFrames, SizeRule
 from videozoom.envs.videos.resizing import Resize, resizing_fingerprint
@@ -50,6 +50,9 @@ class SubprocessReader:
                 ) from error
         # Frames are resized over there by what is installed here.
         return f"{self._description}-{resizing_fingerprint()}"
+
+    def scan(self, path: Path) -> VideoIndex:
+        return scan(path)
 
     def read(
         self, path: Path, index: VideoIndex, frames: NDArray[np.int64], size: SizeRule, resize: Resize

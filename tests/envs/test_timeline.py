@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from drawn_rollouts import DrawnFrames, drawn_task
 
-from videozoom.envs.filmstrip import Zoom, clip_image, fitted, packed, read_frames, strip_image, tick_times
+from videozoom.envs.episode import Zoom
+from videozoom.envs.filmstrip import clip_image, fitted, packed, read_frames, strip_image, tick_times
 from videozoom.envs.observation import FrameSource
 from videozoom.envs.tasks import Span, Task
 from videozoom.envs.timeline import EVIDENCE_RGB, GUTTER_PX, MARGIN_PX, WIDTH_PX, ZOOM_RGB, timeline_image

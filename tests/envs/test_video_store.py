@@ -17,6 +17,7 @@ from video_makers import frame_numbers, numbered_image, write_numbered_video
 from videozoom.envs.observation import VideoDecodeError
 from videozoom.envs.tasks import Span
 from videozoom.envs.video_store import VideoStore
+from videozoom.envs.videos.index import VideoIndex, scan
 from videozoom.envs.videos.reader import DecodedFrames
 
 STEADY_MS = range(0, 8000, 40)
@@ -502,6 +503,9 @@ class Patching:
 
     def __init__(self, *filled: int) -> None:
         self.filled, self.num_reads = filled, 0
+
+    def scan(self, path: Path) -> VideoIndex:
+        return scan(path)
 
     def read(self, path: Path, index: object, frames: np.ndarray, size: object, resize: object) -> DecodedFrames:
         self.num_reads += 1

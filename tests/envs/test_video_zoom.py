@@ -140,7 +140,7 @@ def test_an_invalid_action_costs_a_step_and_changes_nothing_else(action: Any, re
     after, reward, terminated, truncated, info = env.step(action)
     assert info["action"] == Malformed(reason)
     assert (reward, terminated, truncated, info["status"]) == (0.0, False, False, Status.RUNNING)
-    assert {**after, "step": 0} == before
+    assert {**after, "step": 0, "turns": ()} == before
     assert after["step"] == 1
     assert env.step(Answer("B"))[4]["facts"].num_malformed == 1
 
@@ -308,7 +308,10 @@ def test_the_rubric_decides_what_an_episode_is_worth() -> None:
         (lambda: VideoZoomEnv(make_tasks(2) * 2, frames=MemoryFrames()), "'t0' occurs more than once"),
         (lambda: make_env(max_steps=0), "max_steps must be from 1 to 1000, got 0"),
         (lambda: make_env(render_mode="human"), "no render mode 'human'"),
-        (lambda: make_env().reset(options={"taks": "t0"}), "'taks'; there are task, episode_kind, max_steps"),
+        (
+            lambda: make_env().reset(options={"taks": "t0"}),
+            r"'taks' \(did you mean 'task'\?\); there are task, episode_kind, max_steps",
+        ),
         (lambda: make_env().reset(options={"task": "t9"}), "no task with id 't9' among the 5 tasks"),
         (lambda: make_env().reset(options={"episode_kind": "zoom"}), "one of multi_step, zoom_step, got 'zoom'"),
         (lambda: make_env().reset(options={"max_steps": 0}), "got 0"),

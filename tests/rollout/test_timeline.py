@@ -3,7 +3,7 @@
 import numpy as np
 from drawn_rollouts import DrawnFrames, drawn_task, rollout_of
 
-from videozoom.envs.filmstrip import Zoom
+from videozoom.envs.episode import Zoom
 from videozoom.envs.tasks import Span
 from videozoom.rollout.timeline import trajectory_image, zooms_of
 

@@ -28,6 +28,11 @@ def crash(last_words: str = "") -> None:
     os.abort()
 
 
+def crash_when_asked_for_a_size(height_px: int, width_px: int) -> tuple[int, int]:
+    """A size rule on which the process ends."""
+    os.abort()
+
+
 def exit_quietly(code: int) -> None:
     os._exit(code)
 

@@ -1,0 +1,109 @@
+"""`Episode`: where an episode stands, as frozen data: the turns it took, with the clips they brought."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from videozoom.envs.actions import Answer, Malformed, ZoomIn
+from videozoom.envs.observation import EPISODE_KINDS, Observation, Turn, VideoClip
+from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
+from videozoom.rewards.facts import EpisodeFacts
+
+
+class Zoom(NamedTuple):
+    """An accepted zoom and the step that made it, counted from 1."""
+
+    step: int
+    span_s: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """Where an episode stands. Keeping one costs nothing: clips are shared, never copied.
+
+    Example:
+        >>> episode = env.unwrapped.snapshot()
+        >>> for answer in "ABCD":
+        ...     env.unwrapped.restore(episode)
+        ...     env.step(Answer(answer))
+    """
+
+    task: Task
+    kind: EpisodeKind
+    max_steps: int
+    fast_view: VideoClip
+    """Without frames if the video cannot be read."""
+    turns: tuple[Turn, ...] = ()
+    """What was done in each step, as it was taken, and what came back."""
+    status: Status = Status.RUNNING
+    error: str | None = None
+    """Why the video cannot be read, with status `error_decode`."""
+    is_over: bool = False
+    """Whether the last step was returned; after a failed `reset` the status is final but one step is still taken."""
+
+    @property
+    def step(self) -> int:
+        """Number of steps taken."""
+        return len(self.turns)
+
+    @property
+    def is_last_step(self) -> bool:
+        """Whether the step to be taken is the last one."""
+        return self.step == self.max_steps - 1
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the video as it was read, else as the task says."""
+        return self.fast_view.span_s.end_s
+
+    @property
+    def clips(self) -> tuple[VideoClip, ...]:
+        """Slow clips that were shown, sorted by start."""
+        clips = (turn.clip for turn in self.turns if turn.clip is not None)
+        return tuple(sorted(clips, key=lambda clip: clip.span_s))
+
+    @property
+    def zooms(self) -> tuple[Zoom, ...]:
+        """Accepted zooms in the order they were made; one at a last step, which nobody would see, is none."""
+        is_zoom_step = self.kind is EpisodeKind.ZOOM_STEP
+        return tuple(
+            Zoom(step, turn.action.span_s)
+            for step, turn in enumerate(self.turns, start=1)
+            if isinstance(turn.action, ZoomIn) and (turn.clip is not None or is_zoom_step)
+        )
+
+    @property
+    def spans_s(self) -> tuple[Span, ...]:
+        """Spans of the accepted zooms, in the order they were made."""
+        return tuple(zoom.span_s for zoom in self.zooms)
+
+    @property
+    def answer(self) -> str | None:
+        """The letter the episode ended with, `None` without one."""
+        last = self.turns[-1].action if self.turns else None
+        return last.letter if isinstance(last, Answer) else None
+
+    def facts(self) -> EpisodeFacts:
+        """Return what rewards may look at."""
+        num_malformed = sum(isinstance(turn.action, Malformed) for turn in self.turns)
+        return EpisodeFacts(self.kind, self.status, self.answer, self.spans_s, self.step, num_malformed)
+
+    def observation(self) -> Observation:
+        """Return what the agent sees."""
+        return Observation(
+            fast_view=self.fast_view,
+            clips=self.clips,
+            question=self.task.question,
+            options=self.task.options,
+            step=self.step,
+            max_steps=self.max_steps,
+            episode_kind=EPISODE_KINDS.index(self.kind),
+            turns=self.turns,
+        )
+
+
+def empty_clip(task: Task) -> VideoClip:
+    """Return a clip without frames: what is seen of a video that cannot be read."""
+    frames, times_s = np.zeros((0, 1, 1, 3), np.uint8), np.zeros(0, np.float64)
+    return VideoClip(frames, times_s, Span(0.0, max(0.0, task.duration_s)), f"empty:{task.video}")
