@@ -1,6 +1,6 @@
-"""What an agent can do: zoom into a span, answer, or produce something malformed."""
+"""What an agent can do: look closer, ask about a part of the video, answer, or produce something malformed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from videozoom.envs.tasks import Span
@@ -11,6 +11,30 @@ class ZoomIn:
     """Look at `span_s` with few, large frames."""
 
     span_s: Span
+    fps: float | None = None
+    """Frames per second asked for; `None` leaves them to the environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetCaption:
+    """Read the caption of one part of the video.
+
+    Example:
+        >>> GetCaption((2, 3))  # the third part of the second part of the video
+        GetCaption(node=(2, 3))
+    """
+
+    node: tuple[int, ...]
+    """Where the part is in the tree of parts: positions from 1, from the top down."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskVideo:
+    """Ask a question about one part of the video, answered by somebody who looks at it."""
+
+    node: tuple[int, ...]
+    """As in `GetCaption`."""
+    question: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +64,7 @@ class MalformedReason(StrEnum):
     REPEATED = "repeated"
     """A span too similar to one already held."""
     NOT_ALLOWED = "not_allowed"
-    """An answer in a `zoom_step` episode."""
+    """An answer in a `zoom_step` episode, or an action that the environment does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +72,8 @@ class Malformed:
     """An output that is no valid action; `reason` is a `MalformedReason` or a protocol's own."""
 
     reason: str
+    asked: "Action | None" = field(default=None, compare=False)
+    """What the output asked for, if it could be read: an action that the environment refused."""
 
 
-Action = ZoomIn | Answer | Malformed
+Action = ZoomIn | Answer | GetCaption | AskVideo | Malformed

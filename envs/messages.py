@@ -30,11 +30,24 @@ class VideoPart:
 
 
 @dataclass(frozen=True, slots=True)
+class SampledPart:
+    """What the assistant wrote in an earlier step, exactly as it was sampled.
+
+    Its tokens are read again as they are: the same text may have other tokens when it is tokenised anew, and then what
+    is trained is not what was sampled.
+    """
+
+    text: str
+    token_ids: tuple[int, ...] = ()
+    """The end-of-turn token included, if it was sampled; empty for scripted policies, whose text is tokenised."""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message of a conversation."""
 
     role: Role
-    content: tuple[TextPart | VideoPart, ...]
+    content: tuple[TextPart | VideoPart | SampledPart, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,6 +158,7 @@ class ColdStartData:
             step=len(spans),
             max_steps=len(spans) + (1 if is_last else 2),
             episode_kind=EPISODE_KINDS.index(EpisodeKind.MULTI_STEP),
+            turns=(),
         )
 
 

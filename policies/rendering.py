@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from videozoom.envs.messages import Message, Prompt, Role, VideoPart
+from videozoom.envs.messages import Message, Prompt, Role, SampledPart, TextPart, VideoPart
 from videozoom.envs.observation import VideoClip
 from videozoom.envs.sampling import FRAMES_PER_PATCH
 from videozoom.policies.positions import Grid, prompt_positions, text_positions
@@ -137,12 +137,22 @@ class _Builder:
 
     def add_message(self, message: Message) -> None:
         self.add_text(f"{TURN_START}{message.role}\n")
+        is_ended = False
         for part in message.content:
             if isinstance(part, VideoPart):
                 self.add_clip(part.clip)
-            else:
+            elif isinstance(part, TextPart) or not part.token_ids:
                 self.add_text(part.text)
-        self.add_text(f"{TURN_END}\n")
+            else:
+                is_ended = self.add_sampled(part)
+        self.add_text("\n" if is_ended else f"{TURN_END}\n")
+
+    def add_sampled(self, part: SampledPart) -> bool:
+        """Add sampled tokens as they are and return whether the end of the turn was among them."""
+        self.flush()
+        self.ids.extend(part.token_ids)
+        self.segments.append(len(part.token_ids))
+        return part.token_ids[-1] == self.renderer.turn_end_id
 
     def add_text(self, text: str) -> None:
         self.text += text

@@ -8,7 +8,7 @@ from typing import Protocol as TypingProtocol
 import numpy as np
 
 from videozoom.envs.actions import Action
-from videozoom.envs.messages import Prompt
+from videozoom.envs.messages import Prompt, SampledPart
 from videozoom.envs.observation import Observation
 from videozoom.envs.protocols.base import Protocol
 from videozoom.envs.tasks import EpisodeKind, Status, Task
@@ -98,7 +98,9 @@ class _Episode:
 
     def request(self, protocol: Protocol) -> Request:
         """Return what the policy has to act on next."""
-        prompt = protocol.prompt(self._observation)
+        completions = [step.completion for step in self._steps]
+        spoken = [SampledPart(completion.text, tuple(completion.token_ids.tolist())) for completion in completions]
+        prompt = protocol.prompt(self._observation, spoken)
         return Request(prompt, self._observation, self._spec.task, seed=(*self._spec.seed, len(self._steps)))
 
     def take(self, prompt: Prompt, completion: Completion, protocol: Protocol) -> None:

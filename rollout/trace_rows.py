@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from videozoom.envs.actions import Action, Answer, Malformed, ZoomIn
+from videozoom.envs.actions import Action, Answer, AskVideo, GetCaption, Malformed, ZoomIn
 from videozoom.envs.messages import Prompt
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.policies.base import Completion, FinishReason
@@ -88,9 +88,14 @@ def _step_row(step: Step) -> dict[str, Any]:
 
 def _action_row(action: Action) -> dict[str, Any]:
     if isinstance(action, ZoomIn):
-        return {"type": "zoom_in", "span_s": list(action.span_s)}
+        row = {"type": "zoom_in", "span_s": list(action.span_s)}
+        return row if action.fps is None else row | {"fps": action.fps}
     if isinstance(action, Answer):
         return {"type": "answer", "letter": action.letter}
+    if isinstance(action, GetCaption):
+        return {"type": "get_caption", "node": list(action.node)}
+    if isinstance(action, AskVideo):
+        return {"type": "ask_video", "node": list(action.node), "question": action.question}
     return {"type": "malformed", "reason": str(action.reason)}
 
 
@@ -145,7 +150,11 @@ def _step_from_row(row: TraceRow, sampling: Sampling | None) -> Step:
 
 def _action_from_row(row: TraceRow) -> Action:
     if row["type"] == "zoom_in":
-        return ZoomIn(Span(*row["span_s"]))
+        return ZoomIn(Span(*row["span_s"]), row.get("fps"))
     if row["type"] == "answer":
         return Answer(row["letter"])
+    if row["type"] == "get_caption":
+        return GetCaption(tuple(row["node"]))
+    if row["type"] == "ask_video":
+        return AskVideo(tuple(row["node"]), row["question"])
     return Malformed(row["reason"])

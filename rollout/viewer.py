@@ -6,7 +6,7 @@ A card shows one task and any number of rollouts of it: one, a group, or the sam
 from collections.abc import Sequence
 from importlib.resources import files
 
-from videozoom.envs.actions import Answer, ZoomIn
+from videozoom.envs.actions import Answer, AskVideo, GetCaption, ZoomIn
 from videozoom.envs.filmstrip import clip_image, read_frames
 from videozoom.envs.observation import FrameSource, VideoClip
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
@@ -154,6 +154,10 @@ def _step_title(task: Task, index: int, step: Step) -> Html:
             what += f", sees the evidence (IoU {overlap:.2f})" if is_hit else ", misses the evidence"
     elif isinstance(action, Answer):
         what = f"answers {action.letter}"
+    elif isinstance(action, GetCaption):
+        what = f"reads the caption of part {'.'.join(map(str, action.node))}"
+    elif isinstance(action, AskVideo):
+        what = f"asks about part {'.'.join(map(str, action.node))}: {action.question}"
     else:
         what = f"gives no valid action: {action.reason.replace('_', ' ')}"
     return join([element("b", f"Step {index}"), f" {what}"])

@@ -1,9 +1,10 @@
 """The seam between the world and language models."""
 
+from collections.abc import Sequence
 from typing import Protocol as TypingProtocol
 
 from videozoom.envs.actions import Action
-from videozoom.envs.messages import Prompt
+from videozoom.envs.messages import Prompt, SampledPart
 from videozoom.envs.observation import Observation
 
 
@@ -12,8 +13,13 @@ class Protocol(TypingProtocol):
 
     name: str
 
-    def prompt(self, observation: Observation) -> Prompt:
-        """Return the prompt of the next step, with the assistant prefix the step forces, if any."""
+    def prompt(self, observation: Observation, spoken: Sequence[SampledPart] = ()) -> Prompt:
+        """Return the prompt of the next step, with the assistant prefix the step forces, if any.
+
+        Args:
+            observation: What the agent sees.
+            spoken: What the assistant wrote in each step so far; protocols that keep no transcript need none.
+        """
         ...
 
     def parse(self, text: str, observation: Observation) -> Action:

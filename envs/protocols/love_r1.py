@@ -7,12 +7,13 @@ The wording of the prompts is ours; `prompts` loads another.
 import copy
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from videozoom.envs.actions import Action, Answer, Malformed, MalformedReason, ZoomIn
-from videozoom.envs.messages import Message, Prompt, Role, TextPart, VideoPart
+from videozoom.envs.messages import Message, Prompt, Role, SampledPart, TextPart, VideoPart
 from videozoom.envs.observation import EPISODE_KINDS, Observation, VideoClip
 from videozoom.envs.overlay import TimestampOverlay
 from videozoom.envs.protocols.boxed import PARSERS, BoxRules, find_box, read_letter, read_span
@@ -106,8 +107,8 @@ class LoveR1Protocol:
         twin.prompts = replace(self.prompts, instruction="")
         return twin
 
-    def prompt(self, observation: Observation) -> Prompt:
-        """Return system and user message, and the prefix the step forces."""
+    def prompt(self, observation: Observation, spoken: Sequence[SampledPart] = ()) -> Prompt:
+        """Return system and user message, and the prefix the step forces; what was `spoken` is not kept."""
         return Prompt(
             (
                 Message(Role.SYSTEM, (TextPart(self.prompts.system),)),
@@ -148,8 +149,8 @@ class LoveR1Protocol:
             ValueError: if `action` is malformed, if the step forces the other kind of action, or if `reasoning` itself
                 holds a box.
         """
-        if isinstance(action, Malformed):
-            raise ValueError(f"A malformed action has no text: {action}.")
+        if not isinstance(action, ZoomIn | Answer):
+            raise ValueError(f"This action has no text, only a zoom or an answer has: {action}.")
         if "\\boxed{" in reasoning:
             raise ValueError("Reasoning must not contain \\boxed{}: it would be read as the action.")
         prefix = ZOOM_PREFIX if isinstance(action, ZoomIn) else ANSWER_PREFIX

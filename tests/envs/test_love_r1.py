@@ -35,6 +35,7 @@ def observe(**values: Any) -> Observation:
         step=0,
         max_steps=3,
         episode_kind=0,
+        turns=(),
     )
     return observation | values  # type: ignore[return-value]
 

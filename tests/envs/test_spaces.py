@@ -2,8 +2,16 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, utils
 
-from videozoom.envs.observation import VideoClip
-from videozoom.envs.spaces import SpanSpace, StringSpace, VideoClipSpace, action_space, observation_space
+from videozoom.envs.actions import Answer, ZoomIn
+from videozoom.envs.observation import Turn, VideoClip
+from videozoom.envs.spaces import (
+    SpanSpace,
+    StringSpace,
+    TurnSpace,
+    VideoClipSpace,
+    action_space,
+    observation_space,
+)
 from videozoom.envs.tasks import Span
 
 WHOLE_S = Span(0.0, 8.0)
@@ -35,6 +43,15 @@ def test_clip_space_holds_consistent_clips_only(outside: object) -> None:
     assert outside not in space
 
 
+def test_turn_space_holds_actions_with_what_they_brought() -> None:
+    space = TurnSpace()
+    assert Turn(ZoomIn(WHOLE_S), clip()) in space
+    assert Turn(Answer("B"), text="Thanks.") in space
+    broken = clip(times_s=np.array([4.0, 0.0]))
+    for outside in (Answer("B"), Turn("B"), Turn(ZoomIn(WHOLE_S), broken), Turn(Answer("B"), text=3)):  # type: ignore[arg-type]
+        assert outside not in space
+
+
 def test_span_space_holds_times_of_the_video() -> None:
     space = SpanSpace(64.0)
     assert np.array([0.0, 64.0], np.float32) in space
@@ -43,7 +60,7 @@ def test_span_space_holds_times_of_the_video() -> None:
         assert outside not in space
 
 
-@pytest.mark.parametrize("space", [VideoClipSpace(), StringSpace(), SpanSpace(64.0), observation_space()])
+@pytest.mark.parametrize("space", [VideoClipSpace(), StringSpace(), TurnSpace(), SpanSpace(64.0), observation_space()])
 def test_samples_are_inside_and_repeat_with_the_seed(space: object) -> None:
     space.seed(3)  # type: ignore[attr-defined]
     first = [space.sample() for _ in range(20)]  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from videozoom.envs.actions import Action, Answer, Malformed, ZoomIn
-from videozoom.envs.messages import Message, Prompt, Role, TextPart
+from videozoom.envs.messages import Message, Prompt, Role, SampledPart, TextPart
 from videozoom.envs.observation import Observation, VideoClip
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.policies.base import Completion, Request
@@ -62,6 +62,7 @@ class FakeEnv:
             step=self.num_steps,
             max_steps=self.max_steps,
             episode_kind=0,
+            turns=(),
         )
 
     def _info(self, action: Action | None) -> dict[str, Any]:
@@ -81,7 +82,11 @@ class FakeProtocol:
 
     name = "fake"
 
-    def prompt(self, observation: Observation) -> Prompt:
+    def __init__(self) -> None:
+        self.spoken: list[tuple[SampledPart, ...]] = []
+
+    def prompt(self, observation: Observation, spoken: Sequence[SampledPart] = ()) -> Prompt:
+        self.spoken.append(tuple(spoken))
         return Prompt((Message(Role.USER, (TextPart(f"step {observation['step']}"),)),))
 
     def parse(self, text: str, observation: Observation) -> Action:

@@ -1,7 +1,11 @@
 from types import SimpleNamespace
 
+import numpy as np
+
 from videozoom.envs.actions import Answer, Malformed, ZoomIn
+from videozoom.envs.messages import SampledPart
 from videozoom.envs.tasks import EpisodeKind, Span, Status
+from videozoom.policies.base import Completion
 from videozoom.rollout.runner import EpisodeSpec, environment_seed, run_episodes
 
 
@@ -26,6 +30,18 @@ def test_every_step_samples_with_its_own_seed(world: SimpleNamespace) -> None:
     policy = world.scripted("4-8", "20-24", "B")
     run_episodes(specs(world, world.make_task()), make_env=world.make_env, protocol=world.protocol, policy=policy)
     assert [request.seed for call in policy.calls for request in call] == [(7, 0, 0), (7, 0, 1), (7, 0, 2)]
+
+
+def test_the_protocol_is_told_what_was_sampled_in_the_steps_before(world: SimpleNamespace) -> None:
+    class Sampled(world.scripted):  # type: ignore[misc,name-defined]
+        def act(self, requests):  # type: ignore[no-untyped-def]
+            texts = [completion.text for completion in super().act(requests)]
+            return [Completion(text, token_ids=np.array([*text.encode()], np.int32)) for text in texts]
+
+    policy = Sampled("4-8", "9-10", "B")
+    run_episodes(specs(world, world.make_task()), make_env=world.make_env, protocol=world.protocol, policy=policy)
+    first, second = SampledPart("4-8", (52, 45, 56)), SampledPart("9-10", (57, 45, 49, 48))
+    assert world.protocol.spoken == [(), (first,), (first, second)]
 
 
 def test_running_episodes_act_in_one_batch_and_finished_ones_leave_it(world: SimpleNamespace) -> None:

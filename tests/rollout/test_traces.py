@@ -1,11 +1,13 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from videozoom.envs.tasks import EpisodeKind
+from videozoom.envs.actions import Action, AskVideo, GetCaption, ZoomIn
+from videozoom.envs.tasks import EpisodeKind, Span
 from videozoom.rollout.groups import GroupSpec, sample_groups
 from videozoom.rollout.trace_rows import task_from_row, trace_row, trajectory_from_row
 from videozoom.rollout.traces import TraceWriter, read_traces
@@ -110,3 +112,15 @@ def test_another_schema_version_is_refused(tmp_path: Path, rows: list[dict[str, 
 def test_rows_that_do_not_say_how_they_were_drawn_are_read(rows: list[dict[str, Any]]) -> None:
     old = {name: value for name, value in rows[0].items() if name != "sampling"}
     assert trajectory_from_row(old).steps[0].completion.sampling is None
+
+
+@pytest.mark.parametrize(
+    "action", [ZoomIn(Span(4.0, 8.0), fps=2.0), GetCaption((2, 3)), AskVideo((2, 3, 1), "What colour?")]
+)
+def test_every_action_comes_back(world: SimpleNamespace, action: Action) -> None:
+    group = make_group(world)
+    trajectory = group.trajectories[0]
+    trajectory = replace(trajectory, steps=(replace(trajectory.steps[0], action=action),))
+    row = trace_row(group.task, trajectory, phase="train", policy="grpo", iteration=0)
+    loaded = trajectory_from_row(json.loads(json.dumps(row)))
+    assert [step.action for step in loaded.steps] == [action]
