@@ -1,11 +1,12 @@
 """What reading videos took, and what the caches spared."""
 
-from dataclasses import dataclass, fields
-from typing import Self
+from dataclasses import dataclass
+
+from videozoom.envs.counters import Counters
 
 
 @dataclass(frozen=True, slots=True)
-class VideoStoreStats:
+class VideoStoreStats(Counters):
     """Counters of a `VideoStore`; they add up over processes, and two readings of one store subtract.
 
     Example:
@@ -44,13 +45,3 @@ num_bytes=0, num_filled=0, num_errors=0, decode_s=0.0)
     def num_clips(self) -> int:
         """Clips delivered."""
         return self.num_hits + self.num_decodes
-
-    def __add__(self, other: Self) -> Self:
-        return self._combined(other, 1)
-
-    def __sub__(self, other: Self) -> Self:
-        return self._combined(other, -1)
-
-    def _combined(self, other: Self, sign: int) -> Self:
-        names = [field.name for field in fields(self)]
-        return type(self)(**{name: getattr(self, name) + sign * getattr(other, name) for name in names})

@@ -10,12 +10,10 @@ Files are known by the digest of their content, so a video that was moved or cop
 and can be removed at any time, also while it is in use.
 """
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import av
 
@@ -28,8 +26,6 @@ from videozoom.envs.videos.frame_files import map_frames, write_frames
 from videozoom.envs.videos.index import VideoIndex
 from videozoom.envs.videos.reader import DecodedFrames
 from videozoom.envs.videos.record_log import RecordLog
-
-log = logging.getLogger(__name__)
 
 DEFAULT_BYTES = 20 * 2**30
 _PATIENCE_S = 600.0

@@ -14,7 +14,7 @@ from cache_processes import Asking, ask_at_once
 from video_makers import write_numbered_video
 
 from videozoom.envs.observation import VideoDecodeError
-from videozoom.envs.videos import bounded_folder, file_ids, frame_cache
+from videozoom.envs.videos import bounded_folder, cache_writer, file_ids, frame_cache
 from videozoom.envs.videos.file_ids import FileStamp, digest_of
 from videozoom.envs.videos.frame_cache import FrameCache, Source
 from videozoom.envs.videos.index import VideoIndex, scan
@@ -86,9 +86,9 @@ def warnings(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
     found: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
-    frame_cache.log.addHandler(handler)
+    cache_writer.log.addHandler(handler)
     yield found
-    frame_cache.log.removeHandler(handler)
+    cache_writer.log.removeHandler(handler)
 
 
 def test_frames_are_decoded_once_and_mapped_from_then_on(folder: Path) -> None:
