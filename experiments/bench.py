@@ -4,18 +4,24 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from videozoom.experiments.bench_groups import add_group_parts, num_runs, run_group_bench
+
 DEFAULT_VIDEOS = Path("runs/bench_videos")
 
 
 def add_bench(commands: Any) -> None:
     """Add the command and its parts to a parser's commands."""
     bench = commands.add_parser("bench", help="measure side by side what things cost")
-    parts = bench.add_subparsers(dest="part", required=True, metavar="video")
+    parts = bench.add_subparsers(dest="part", required=True, metavar="{video,rollout,learner,step}")
     _add_video(parts)
+    add_group_parts(parts)
 
 
 def run_bench(options: argparse.Namespace) -> int:
     """Run the part that was asked for and return the exit code."""
+    if options.part != "video":
+        run_group_bench(options)
+        return 0
     from videozoom.experiments.bench_video import run_bench_video
 
     run_bench_video(
@@ -44,16 +50,10 @@ def _add_video(parts: Any) -> None:
     )
     video.add_argument("--only", action="append", metavar="CASE", help="measure this case only; may be repeated")
     repeats = "runs behind each median (%(default)s)"
-    video.add_argument("--repeats", type=_runs, default=3, metavar="N", help=repeats)
+    video.add_argument("--repeats", type=num_runs, default=3, metavar="N", help=repeats)
     folder = "where made videos are kept (%(default)s)"
     video.add_argument("--folder", type=Path, default=DEFAULT_VIDEOS, metavar="DIR", help=folder)
     overwrite = "measure everything again instead of continuing an interrupted run"
     video.add_argument("--overwrite", action="store_true", help=overwrite)
     video.add_argument("--json", action="store_true", help="print the numbers as JSON on stdout")
     video.add_argument("--quiet", action="store_true", help="print no progress")
-
-
-def _runs(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of runs; give 1 or more")
-    return int(text)
