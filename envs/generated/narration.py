@@ -43,6 +43,16 @@ def span_of(event: Event) -> Span:
     return Span(event["start_s"], event["end_s"])
 
 
+def mention(event: Event) -> str:
+    """Return the sentence that says that there is a scene.
+
+    Example:
+        >>> mention({"start_s": 12.0, "end_s": 16.0, "cue": "red", "sign": "bars", "is_decoy": False})
+        'There is a red scene.'
+    """
+    return f"There is a {event['cue']} scene."
+
+
 def locate(event: Event) -> str:
     """Return the sentence that says where a scene is.
 
