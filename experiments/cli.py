@@ -151,7 +151,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     if "part" not in options:
         options.arguments += rest
     elif rest:
-        problem = f"one file at a time, but there is {rest[0]} as well" if "file" in options else f"no use for {rest[0]}"
+        problem = (
+            f"one file at a time, but there is {rest[0]} as well" if "file" in options else f"no use for {rest[0]}"
+        )
         parser.error(f"{problem}; see: videozoom {_name(options)} --help")
     return options
 
