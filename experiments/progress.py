@@ -58,7 +58,7 @@ def _plain(description: str, total: int) -> Advance:
         nonlocal done
         before, done = done, done + num_done
         # A line whenever another tenth is finished, so that a log file stays short.
-        if done * LINES_PER_BAR // total > before * LINES_PER_BAR // total:
+        if total and done * LINES_PER_BAR // total > before * LINES_PER_BAR // total:
             console.print(f"{description}: {done}/{total}{f', {note}' if note else ''}", markup=False, soft_wrap=True)
 
     return advance

@@ -22,7 +22,7 @@ from videozoom.policies.attention_backends import AttentionBackend, merge
 from videozoom.policies.packed_cache import PackedCache
 from videozoom.policies.token_tree import TokenTree
 
-_MIN_SHARED = 32
+_MIN_SHARED = 64
 """Shorter nodes are copied: a call of their own would cost more than it saves."""
 _STACK_BYTES = 1 << 28
 """Nodes of about the same length are copied side by side into one call while that takes less than this."""

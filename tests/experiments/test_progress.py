@@ -29,3 +29,9 @@ def test_short_work_gets_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "3/3" in "".join(lines_of(monkeypatch, 3, terminal=True))
+
+
+def test_no_work_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "console", Console(file=StringIO()))
+    with progress("Working", 0) as advance:
+        advance(0)
