@@ -30,7 +30,6 @@ class Cost:
 
 def timed(function: Callable[[], T], device: torch.device) -> tuple[T, Cost]:
     """Return what `function` returns, and what that cost."""
-    gc.collect()
     if device.type == "cuda":
         return _timed_on_gpu(function, device)
     results: list[T] = []
@@ -39,6 +38,7 @@ def timed(function: Callable[[], T], device: torch.device) -> tuple[T, Cost]:
 
 
 def _timed_on_gpu(function: Callable[[], T], device: torch.device) -> tuple[T, Cost]:
+    gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)

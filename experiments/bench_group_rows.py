@@ -1,5 +1,6 @@
 """Measures contests between ways to sample and learn, side by side in one process, and makes rows of them."""
 
+import gc
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -54,8 +55,17 @@ def measured(bench: GroupBench) -> Iterator[str | Row]:
     size = SIZES[bench.size]
     yield "warming up"
     policy = build_policy(size, seed=bench.seed)
-    features = policy.features
     _warm_up(bench.part, policy, size, bench.seed)
+    # What libraries hold would be looked through before every run, and during some.
+    gc.freeze()
+    try:
+        yield from _rows(bench, policy)
+    finally:
+        gc.unfreeze()
+
+
+def _rows(bench: GroupBench, policy: "QwenVLPolicy") -> Iterator[str | Row]:
+    size, features = SIZES[bench.size], policy.features
     for scenario in bench.scenarios:
         policy.features = features
         features.clear()
@@ -81,8 +91,10 @@ def _warm_up(part: Part, policy: "QwenVLPolicy", size: BenchSize, seed: int) -> 
     prefix = size.prefix_tokens - size.fast.num_tokens + fast.num_tokens
     small = replace(size, fast=fast, prefix_tokens=prefix, num_members=2)
     group = make_group(small, Scenario.TWO_STEPS, policy.renderer, seed=seed)
+    features = policy.features
     for run in contest_of(part, policy, small, group, seed=seed).sides.values():
         run()
+    policy.features = features
 
 
 def _row(contest: Contest, costs: dict[str, list[Cost]], results: dict[str, Any], policy: "QwenVLPolicy") -> Row:
