@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from videozoom.envs.json_lines import JsonLinesWriter, read_json_lines
 from videozoom.experiments.bench_process import Job, Measurement
-from videozoom.rollout.json_lines import JsonLinesWriter, read_json_lines
 
 Outcome = Measurement | str
 """What was measured, or why that failed."""

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from videozoom.envs.json_lines import read_json_lines
 from videozoom.envs.observation import FrameSource
 from videozoom.envs.tasks import EpisodeKind
 from videozoom.experiments.build import build_frames
 from videozoom.experiments.config_files import load_config
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.run_folder import RunFolder
-from videozoom.rollout.json_lines import read_json_lines
 from videozoom.rollout.trace_rows import TraceRow
 from videozoom.rollout.traces import read_traces
 

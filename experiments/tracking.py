@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from videozoom.envs.json_lines import JsonLinesWriter
 from videozoom.experiments.run_folder import RunFolder
-from videozoom.rollout.json_lines import JsonLinesWriter
 from videozoom.rollout.metrics import check_names
 
 log = logging.getLogger(__name__)

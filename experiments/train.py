@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from videozoom.envs.json_lines import keep_json_lines
 from videozoom.envs.task_files import write_atomically
 from videozoom.experiments.build import build_env_maker, build_policy, build_protocol, check_config, model_source
 from videozoom.experiments.build_training import (
@@ -26,7 +27,6 @@ from videozoom.experiments.result_rows import eval_metrics, print_results
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.experiments.tiny_corpus import tiny_corpus
 from videozoom.experiments.tracking import STEP, Trackers, open_tracker
-from videozoom.rollout.json_lines import keep_json_lines
 from videozoom.rollout.traces import TraceWriter
 from videozoom.rollout.video_metrics import VideoMeter
 

@@ -1,24 +1,26 @@
 """One trajectory as plain data, and back: what a line of `traces.jsonl` holds."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from videozoom.envs.actions import Action, Answer, AskVideo, GetCaption, Malformed, ZoomIn
 from videozoom.envs.messages import Prompt
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
+from videozoom.envs.trajectory_rows import (
+    SCHEMA_VERSION,
+    TraceRow,
+    action_from_row,
+    step_row,
+    task_from_row,
+    trajectory_row,
+)
 from videozoom.policies.base import Completion, FinishReason
 from videozoom.policies.sampling import Sampling
 from videozoom.rewards.facts import RewardBreakdown
 from videozoom.rollout.types import Step, Trajectory
 
-SCHEMA_VERSION = 1
-
-TraceRow = Mapping[str, Any]
-"""A line of `traces.jsonl`; `trace_row` says what is in it."""
+__all__ = ["SCHEMA_VERSION", "TraceRow", "task_from_row", "trace_row", "trajectory_from_row"]
 
 
 def trace_row(
@@ -40,32 +42,23 @@ def trace_row(
         iteration: Finished updates of the weights that acted.
         advantage: What the learner was given, `None` outside training.
     """
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "phase": phase,
-        "policy": policy,
-        "iteration": iteration,
-        "task_id": trajectory.task_id,
-        "kind": trajectory.kind.value,
-        "member": trajectory.member,
-        "seed": list(trajectory.seed),
-        "status": trajectory.status.value,
-        "answer": trajectory.answer,
-        "spans_s": [list(span) for span in trajectory.spans_s],
-        "reward": {"total": trajectory.reward.total, "parts": dict(trajectory.reward.parts)},
-        "advantage": advantage,
-        "error": trajectory.error,
-        "sampling": _sampling_row(trajectory),
-        "steps": [_step_row(step) for step in trajectory.steps],
-        "task": {
-            "video": str(task.video),
-            "duration_s": task.duration_s,
-            "question": task.question,
-            "options": list(task.options),
-            "answer": task.answer,
-            "evidence": [list(span) for span in task.evidence],
-        },
-    }
+    return trajectory_row(
+        task,
+        phase=phase,
+        policy=policy,
+        iteration=iteration,
+        kind=trajectory.kind,
+        member=trajectory.member,
+        seed=trajectory.seed,
+        status=trajectory.status,
+        answer=trajectory.answer,
+        spans_s=trajectory.spans_s,
+        reward=trajectory.reward,
+        steps=[_step_row(step) for step in trajectory.steps],
+        advantage=advantage,
+        error=trajectory.error,
+        sampling=_sampling_row(trajectory),
+    )
 
 
 def _sampling_row(trajectory: Trajectory) -> dict[str, Any] | None:
@@ -75,41 +68,14 @@ def _sampling_row(trajectory: Trajectory) -> dict[str, Any] | None:
 
 
 def _step_row(step: Step) -> dict[str, Any]:
-    return {
-        "prefix": step.prompt.assistant_prefix,
-        "text": step.completion.text,
-        "action": _action_row(step.action),
-        "finish_reason": step.completion.finish_reason.value,
-        "num_prompt_tokens": step.completion.num_prompt_tokens,
-        "num_visual_tokens": step.completion.num_visual_tokens,
-        "num_completion_tokens": len(step.completion.token_ids),
-    }
-
-
-def _action_row(action: Action) -> dict[str, Any]:
-    if isinstance(action, ZoomIn):
-        row = {"type": "zoom_in", "span_s": list(action.span_s)}
-        return row if action.fps is None else row | {"fps": action.fps}
-    if isinstance(action, Answer):
-        return {"type": "answer", "letter": action.letter}
-    if isinstance(action, GetCaption):
-        return {"type": "get_caption", "node": list(action.node)}
-    if isinstance(action, AskVideo):
-        return {"type": "ask_video", "node": list(action.node), "question": action.question}
-    return {"type": "malformed", "reason": str(action.reason)}
-
-
-def task_from_row(row: TraceRow) -> Task:
-    """Return the task of a trace; its metadata is not saved."""
-    facts = row["task"]
-    return Task(
-        task_id=row["task_id"],
-        video=Path(facts["video"]),
-        duration_s=facts["duration_s"],
-        question=facts["question"],
-        options=tuple(facts["options"]),
-        answer=facts["answer"],
-        evidence=tuple(Span(*span) for span in facts["evidence"]),
+    return step_row(
+        step.action,
+        text=step.completion.text,
+        prefix=step.prompt.assistant_prefix,
+        finish_reason=step.completion.finish_reason.value,
+        num_prompt_tokens=step.completion.num_prompt_tokens,
+        num_visual_tokens=step.completion.num_visual_tokens,
+        num_completion_tokens=len(step.completion.token_ids),
     )
 
 
@@ -145,16 +111,4 @@ def _step_from_row(row: TraceRow, sampling: Sampling | None) -> Step:
         num_visual_tokens=row["num_visual_tokens"],
         sampling=sampling if row["num_completion_tokens"] else None,
     )
-    return Step(Prompt((), row["prefix"]), completion, _action_from_row(row["action"]))
-
-
-def _action_from_row(row: TraceRow) -> Action:
-    if row["type"] == "zoom_in":
-        return ZoomIn(Span(*row["span_s"]), row.get("fps"))
-    if row["type"] == "answer":
-        return Answer(row["letter"])
-    if row["type"] == "get_caption":
-        return GetCaption(tuple(row["node"]))
-    if row["type"] == "ask_video":
-        return AskVideo(tuple(row["node"]), row["question"])
-    return Malformed(row["reason"])
+    return Step(Prompt((), row["prefix"]), completion, action_from_row(row["action"]))

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from videozoom.rollout.json_lines import JsonLinesWriter, read_json_lines
+from videozoom.envs.json_lines import JsonLinesWriter, read_json_lines
 from videozoom.rollout.trace_rows import SCHEMA_VERSION, TraceRow
 
 

@@ -17,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
+from videozoom.envs.json_lines import read_json_lines
 from videozoom.envs.videos.index import scan
 from videozoom.experiments import bench_process, bench_video, bench_video_cases, bench_video_files
 from videozoom.experiments.bench_process import Job, Measurement
@@ -28,7 +29,6 @@ from videozoom.experiments.bench_video_jobs import FastView, Floor, SlowClip
 from videozoom.experiments.bench_video_reference import Decoder, ReferenceView
 from videozoom.experiments.bench_video_rows import print_rows, rows_of
 from videozoom.experiments.cli import main
-from videozoom.rollout.json_lines import read_json_lines
 
 Row = dict[str, Any]
 NUM_FRAMES = 50

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from videozoom.envs.json_lines import read_json_lines
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.experiments.tracking import JsonlTracker, Trackers, WandbTracker, open_tracker
-from videozoom.rollout.json_lines import read_json_lines
 
 WANDB = {"mode": "offline", "project": "p", "name": "n", "config": {"seed": 1}}
 

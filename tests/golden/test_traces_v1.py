@@ -41,6 +41,7 @@ def test_a_row_comes_back_as_it_was(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         whose = {name: row[name] for name in ("phase", "policy", "iteration", "advantage")}
         again = trace_row(task_from_row(row), trajectory_from_row(row), **whose)
+        assert again.pop("sampling") is None  # These rows are older than the field.
         assert again == row
         assert list(again) == list(row)
 

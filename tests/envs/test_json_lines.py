@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from videozoom.rollout.json_lines import JsonLinesWriter, keep_json_lines, read_json_lines
+from videozoom.envs.json_lines import JsonLinesWriter, keep_json_lines, read_json_lines
 
 
 def test_rows_are_appended_over_several_openings(tmp_path: Path) -> None:
