@@ -60,7 +60,7 @@ def groups() -> list[Prompt]:
     ]
 
 
-@pytest.fixture(params=[1, 32], ids=["all_shared", "long_shared"])
+@pytest.fixture(params=[1, 64], ids=["all_shared", "long_shared"])
 def min_shared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cascade, "_MIN_SHARED", request.param)
 
@@ -116,7 +116,7 @@ def test_own_tokens_need_their_mask(
     assert gap(policy, groups, policy.act(requests_of(groups))) > 1e-5
 
 
-def test_shared_nodes_by_hand() -> None:
+def test_shared_nodes_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """A root of 40 tokens, a short node of 10 and two leaves below it, and a third leaf below the root."""
     tree = TokenTree(
         token_ids=np.zeros(140, np.int64),
@@ -129,6 +129,7 @@ def test_shared_nodes_by_hand() -> None:
         parents=np.array([-1, 0, 1, 1, 0]),
         paths=(),
     )
+    monkeypatch.setattr(cascade, "_MIN_SHARED", 32)
     first, second = np.r_[0:50, 50:90], np.r_[0:50, 90:100]
     third = np.r_[0:40, 100:140]
     nodes = shared_nodes(tree, [first, first, second, third, third[:60]])
