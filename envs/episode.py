@@ -1,7 +1,8 @@
-"""`Episode`: where an episode stands, as frozen data: the turns it took, with the clips they brought."""
+"""`Episode`: where an episode stands, as frozen data: the turns it took, with what they brought."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,26 +20,17 @@ class Zoom(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Episode:
-    """Where an episode stands. Keeping one costs nothing: clips are shared, never copied.
-
-    Example:
-        >>> episode = env.unwrapped.snapshot()
-        >>> for answer in "ABCD":
-        ...     env.unwrapped.restore(episode)
-        ...     env.step(Answer(answer))
-    """
+class QuestionEpisode(ABC):
+    """Where an episode of any environment stands."""
 
     task: Task
     kind: EpisodeKind
     max_steps: int
-    fast_view: VideoClip
-    """Without frames if the video cannot be read."""
     turns: tuple[Turn, ...] = ()
     """What was done in each step, as it was taken, and what came back."""
     status: Status = Status.RUNNING
     error: str | None = None
-    """Why the video cannot be read, with status `error_decode`."""
+    """Why something could not be shown, with status `error_decode`."""
     is_over: bool = False
     """Whether the last step was returned; after a failed `reset` the status is final but one step is still taken."""
 
@@ -51,6 +43,41 @@ class Episode:
     def is_last_step(self) -> bool:
         """Whether the step to be taken is the last one."""
         return self.step == self.max_steps - 1
+
+    @property
+    def answer(self) -> str | None:
+        """The letter the episode ended with, `None` without one."""
+        last = self.turns[-1].action if self.turns else None
+        return last.letter if isinstance(last, Answer) else None
+
+    @property
+    @abstractmethod
+    def spans_s(self) -> tuple[Span, ...]:
+        """Spans that were looked at, in order."""
+
+    @abstractmethod
+    def observation(self) -> Any:
+        """Return what the agent sees."""
+
+    def facts(self) -> EpisodeFacts:
+        """Return what rewards may look at."""
+        num_malformed = sum(isinstance(turn.action, Malformed) for turn in self.turns)
+        return EpisodeFacts(self.kind, self.status, self.answer, self.spans_s, self.step, num_malformed)
+
+
+@dataclass(frozen=True, slots=True)
+class Episode(QuestionEpisode):
+    """Where an episode of `VideoZoomEnv` stands. Keeping one costs nothing: clips are shared, never copied.
+
+    Example:
+        >>> episode = env.unwrapped.snapshot()
+        >>> for answer in "ABCD":
+        ...     env.unwrapped.restore(episode)
+        ...     env.step(Answer(answer))
+    """
+
+    fast_view: VideoClip = field(kw_only=True)
+    """Without frames if the video cannot be read."""
 
     @property
     def duration_s(self) -> float:
@@ -77,17 +104,6 @@ class Episode:
     def spans_s(self) -> tuple[Span, ...]:
         """Spans of the accepted zooms, in the order they were made."""
         return tuple(zoom.span_s for zoom in self.zooms)
-
-    @property
-    def answer(self) -> str | None:
-        """The letter the episode ended with, `None` without one."""
-        last = self.turns[-1].action if self.turns else None
-        return last.letter if isinstance(last, Answer) else None
-
-    def facts(self) -> EpisodeFacts:
-        """Return what rewards may look at."""
-        num_malformed = sum(isinstance(turn.action, Malformed) for turn in self.turns)
-        return EpisodeFacts(self.kind, self.status, self.answer, self.spans_s, self.step, num_malformed)
 
     def observation(self) -> Observation:
         """Return what the agent sees."""

@@ -1,19 +1,17 @@
 """Captions and answers that are made once: in memory, and on the disk by the content of the video."""
 
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from videozoom.envs.captions.sources import Captioner, Segment, VideoQA
 from videozoom.envs.tasks import Span
+from videozoom.envs.videos.cache_writer import CacheWriter
 from videozoom.envs.videos.containers import decode_errors
 from videozoom.envs.videos.file_ids import FileStamp, digest_of
 from videozoom.envs.videos.file_locks import file_lock
 from videozoom.envs.videos.frame_cache import FrameCache
 from videozoom.envs.videos.lru import LRU
 from videozoom.envs.videos.record_log import RecordLog
-
-log = logging.getLogger(__name__)
 
 DEFAULT_BYTES = 2**30
 _MEMORY_BYTES = 64 * 2**20
@@ -40,7 +38,9 @@ class KeptTexts:
         self._folder = None if folder is None else Path(folder).absolute()
         self._files = None if self._folder is None else FrameCache(self._folder)
         self._disk = None if self._folder is None else RecordLog(self._folder / "texts", max_bytes)
-        self._has_warned = False
+        self._writer = None
+        if self._folder is not None:
+            self._writer = CacheWriter(self._folder, name="caption cache", contents="Captions and frames")
 
     def texts(self, video: Path, names: Sequence[str], make: Callable[[list[int]], list[str]]) -> list[str]:
         """Return the text of each name; those that are not known come from `make`, which is given their positions.
@@ -86,15 +86,10 @@ class KeptTexts:
 
     def _keep(self, key: str, text: str) -> None:
         self._remember(key, text)
-        if self._disk is not None:
-            try:
-                self._disk.put(key, text.encode(errors="replace"))
-            except OSError as error:
-                if not self._has_warned:
-                    log.warning(
-                        "Captions cannot be kept in %s (%s); they are made again.", self._folder, error.strerror
-                    )
-                self._has_warned = True
+        if self._disk is not None and self._writer is not None:
+            with self._writer.giving_up():
+                if self._writer.is_ready():
+                    self._disk.put(key, text.encode(errors="replace"))
 
     def _remember(self, key: str, text: str) -> None:
         self._memory.put(key, text, len(text) + len(key))
