@@ -45,7 +45,7 @@ class Answer:
 
 
 class MalformedReason(StrEnum):
-    """Why an output is no valid action. The first five come from reading text, the others from the environment."""
+    """Why an output is no valid action: it could not be read, or the environment does not take it."""
 
     NO_PREFIX = "no_prefix"
     """The text starts neither with the zoom nor with the answer prefix."""
@@ -64,7 +64,19 @@ class MalformedReason(StrEnum):
     REPEATED = "repeated"
     """A span too similar to one already held."""
     NOT_ALLOWED = "not_allowed"
-    """An answer in a `zoom_step` episode, or an action that the environment does not have."""
+    """An answer in a `zoom_step` episode, a look at a last step, or an action that the environment does not have."""
+    NO_THINKING = "no_thinking"
+    """No finished `<think>` block before the action."""
+    NO_ACTION = "no_action"
+    """No finished block that holds an action."""
+    UNKNOWN_TOOL = "unknown_tool"
+    """A call that is not written like one, or of a tool that does not exist."""
+    BAD_ARGUMENTS = "bad_arguments"
+    """A call of a tool whose arguments cannot be read."""
+    UNKNOWN_NODE = "unknown_node"
+    """A part of the video that is not in the tree, or has no caption of its own to read."""
+    CAPTION_FIRST = "caption_first"
+    """A question about a part whose caption was not read before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ import numpy as np
 
 from videozoom.envs.actions import Action
 from videozoom.envs.messages import Prompt, SampledPart
-from videozoom.envs.observation import Observation
 from videozoom.envs.protocols.base import Protocol
 from videozoom.envs.tasks import EpisodeKind, Status, Task
 from videozoom.policies.base import Completion, Policy, Request, episodes
@@ -18,18 +17,16 @@ from videozoom.rollout.types import Step, Trajectory
 
 
 class Environment(TypingProtocol):
-    """What the runner uses of `VideoZoomEnv`.
+    """What the runner uses of an environment; observations are between it and its protocol.
 
     `info` has `status`; after a step `action`; at the end `facts`, `reward_breakdown` and, if there was one, `error`.
     """
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode of `options["task"]`."""
         ...
 
-    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Action) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take one action."""
         ...
 

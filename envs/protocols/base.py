@@ -1,19 +1,22 @@
 """The seam between the world and language models."""
 
 from collections.abc import Sequence
+from typing import Any
 from typing import Protocol as TypingProtocol
 
 from videozoom.envs.actions import Action
 from videozoom.envs.messages import Prompt, SampledPart
-from videozoom.envs.observation import Observation
 
 
 class Protocol(TypingProtocol):
-    """Turns observations into prompts and text into actions; owns everything textual."""
+    """Turns observations into prompts and text into actions; owns everything textual.
+
+    Observations are those of the protocol's own environment: `Observation`, or `CaptionObservation`.
+    """
 
     name: str
 
-    def prompt(self, observation: Observation, spoken: Sequence[SampledPart] = ()) -> Prompt:
+    def prompt(self, observation: Any, spoken: Sequence[SampledPart] = ()) -> Prompt:
         """Return the prompt of the next step, with the assistant prefix the step forces, if any.
 
         Args:
@@ -22,14 +25,14 @@ class Protocol(TypingProtocol):
         """
         ...
 
-    def parse(self, text: str, observation: Observation) -> Action:
+    def parse(self, text: str, observation: Any) -> Action:
         """Return what `text`, the assistant's completion after the prefix, asks for.
 
         Never raises: what cannot be read is `Malformed`. Span rules are the environment's, not checked here.
         """
         ...
 
-    def write(self, action: Action, reasoning: str, observation: Observation) -> str:
+    def write(self, action: Action, reasoning: str, observation: Any) -> str:
         """Return the completion that `parse` reads as `action`: the inverse of `parse`.
 
         Leaves out the prefix when the prompt of `observation` already forces it.
