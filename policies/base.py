@@ -54,6 +54,15 @@ class Completion:
     num_visual_tokens: int = 0
     sampling: Sampling | None = None
     """How the tokens were drawn; `None` for scripted policies."""
+    reported_tokens: int | None = None
+    """Number of generated tokens where a server says it and keeps the tokens to itself."""
+    error: str = ""
+    """Why there is no text, for policies that may get none: what a server answered instead."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Number of generated tokens."""
+        return len(self.token_ids) if self.reported_tokens is None else self.reported_tokens
 
 
 class Policy(Protocol):
