@@ -152,6 +152,31 @@ class SpanSpace(spaces.Space[NDArray[np.float32]]):
         return f"SpanSpace({self.high_s})"
 
 
+class SecondsSpace(spaces.Space[float]):
+    """All lengths of time in seconds, as plain numbers."""
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        """Return that lengths are not flattened: there is no upper bound for a `Box`."""
+        return False
+
+    def contains(self, x: Any) -> bool:
+        """Return whether `x` is a finite number of at least 0."""
+        return isinstance(x, int | float) and math.isfinite(x) and x >= 0.0
+
+    def sample(self, mask: Any | None = None, probability: Any | None = None) -> float:
+        """Return up to ten hours."""
+        return float(self.np_random.uniform(0.0, 36_000.0))
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether `other` is the same space."""
+        return isinstance(other, SecondsSpace)
+
+    def __repr__(self) -> str:
+        """Return the expression that makes this space."""
+        return "SecondsSpace()"
+
+
 @spaces.utils.flatten_space.register(SpanSpace)
 def _flatten_space(space: SpanSpace) -> spaces.Box:
     return spaces.Box(0.0, space.high_s, (2,), np.float32)

@@ -81,6 +81,17 @@ class Rubric:
         """
         return cls.from_weights({"outcome": 1.0, "overlap": 1.0, "format": format_weight})
 
+    @classmethod
+    def longvideo_r1(cls, cost_weight: float = 0.0) -> Self:
+        """Return outcome and F1 of the evidence with weight 1 each, less 0.2 for repeats; 2 at most.
+
+        Source: LongVideo-R1, released code; a step costs nothing there. Single steps, which it does not have, are worth
+        their overlap.
+        """
+        return cls.from_weights(
+            {"outcome": 1.0, "evidence_f1": 1.0, "repeat": 0.2, "overlap": 1.0, "cost": cost_weight}
+        )
+
     def score(self, task: Task, facts: EpisodeFacts) -> RewardBreakdown:
         """Return total and parts of one finished episode; empty and 0 if its video could not be read.
 
