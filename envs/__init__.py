@@ -1,6 +1,6 @@
 """The world: tasks, videos, sampling, `VideoZoomEnv`, protocols, generated videos.
 
-Importing this package registers `VideoZoom-v0` and loads neither torch, ray nor transformers.
+Importing this package registers `VideoZoom-v0` and `CaptionTree-v0`, and loads neither torch, ray nor transformers.
 """
 
 import importlib
@@ -10,8 +10,11 @@ import gymnasium
 
 _EXPORTS = {
     "Answer": "actions",
+    "AskVideo": "actions",
+    "CaptionTreeEnv": "caption_tree_env",
     "Episode": "episode",
     "EpisodeKind": "tasks",
+    "GetCaption": "actions",
     "Malformed": "actions",
     "Observation": "observation",
     "Span": "tasks",
@@ -27,6 +30,8 @@ _EXPORTS = {
 }
 __all__ = sorted(_EXPORTS)
 
+if "CaptionTree-v0" not in gymnasium.registry:
+    gymnasium.register(id="CaptionTree-v0", entry_point="videozoom.envs.caption_tree_env:CaptionTreeEnv")
 if "VideoZoom-v0" not in gymnasium.registry:
     gymnasium.register(id="VideoZoom-v0", entry_point="videozoom.envs.settings:make_video_zoom")
 
