@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from videozoom.policies.attention_backends import merge_
-from videozoom.policies.attention_batches import SquareBatch, square_batches
+from videozoom.policies.attention_batches import SquareBatch, halved, square_batches
 from videozoom.policies.attention_cpu_kernel import flash_backward, flash_forward
 from videozoom.policies.attention_plan import Array, AttentionPlan
 
@@ -24,11 +24,12 @@ def tree_forward(
     query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, scaling: float
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Return attention `[1, S, H, D]` and what `tree_backward` needs of it; see `TreeBackend`."""
+    calls = _Calls.of(plan)
     query_KSGD, key_KSD, value_KSD = _grouped(query, key.shape[1]), key[0], value[0]
     num_groups = query_KSGD.shape[2]
     out_KSGD = torch.empty(query_KSGD.shape, dtype=torch.promote_types(query.dtype, torch.float32))
     lse_KSG = torch.empty(query_KSGD.shape[:3], dtype=out_KSGD.dtype)
-    for squares in _squares(plan):
+    for squares in calls.squares:
         out, lse = flash_forward(
             squares.queries.split(query_KSGD),
             squares.keys.expanded(key_KSD, num_groups),
@@ -38,7 +39,7 @@ def tree_forward(
         )
         squares.queries.put(out_KSGD, out)
         squares.queries.put(lse_KSG, lse)
-    for start, end, key_start, key_end in plan.dense.tolist():
+    for start, end, key_start, key_end in calls.rectangles:
         out, lse = flash_forward(
             _folded(query_KSGD, start, end),
             key_KSD[None, :, key_start:key_end],
@@ -54,6 +55,7 @@ def tree_backward(
     grad_out: Tensor, out: Tensor, saved: tuple[Tensor, ...], plan: AttentionPlan, scaling: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return gradients of query, key and value; see `TreeBackend`."""
+    calls = _Calls.of(plan)
     query_KSGD, key, value, lse_KSG = saved
     key_KSD, value_KSD = key[0], value[0]
     num_kv_heads, num_groups = key.shape[1], query_KSGD.shape[2]
@@ -64,7 +66,7 @@ def tree_backward(
     grad_key_KSD, grad_value_KSD = (
         create(x.shape[2], num_kv_heads, x.shape[3], dtype=lse_KSG.dtype).transpose(0, 1) for x in (key, value)
     )
-    for squares in _squares(plan):
+    for squares in calls.squares:
         grad_query, grad_key, grad_value = flash_backward(
             squares.queries.split(grad_out_KSGD, zero_padding=True),
             squares.queries.split(query_KSGD),
@@ -78,7 +80,7 @@ def tree_backward(
         squares.queries.put(grad_query_KSGD, grad_query)
         squares.keys.put_sum(grad_key_KSD, grad_key)
         squares.keys.put_sum(grad_value_KSD, grad_value)
-    for start, end, key_start, key_end in plan.dense.tolist():
+    for start, end, key_start, key_end in calls.rectangles:
         grad_query, grad_key, grad_value = flash_backward(
             _folded(grad_out_KSGD, start, end),
             _folded(query_KSGD, start, end),
@@ -164,16 +166,26 @@ class _Squares:
     keys: _Rows
 
 
-def _squares(plan: AttentionPlan) -> list[_Squares]:
-    """Return the calls on squares, worked out at the first layer."""
-    prepared: list[_Squares] | None = plan.prepared.get("cpu")
-    if prepared is None:
-        prepared = [
-            _Squares(_Rows.of(batch, batch.query_starts), _Rows.of(batch, batch.key_starts))
-            for batch in square_batches(plan)
-        ]
-        plan.prepared["cpu"] = prepared
-    return prepared
+@dataclass(frozen=True, slots=True, eq=False)
+class _Calls:
+    """What is asked of the kernel."""
+
+    squares: list[_Squares]
+    rectangles: list[tuple[int, int, int, int]]
+    """See `AttentionPlan.dense`."""
+
+    @classmethod
+    def of(cls, plan: AttentionPlan) -> "_Calls":
+        """Return the calls of a plan, worked out at the first layer."""
+        if "cpu" not in plan.prepared:
+            plan_in_halves = halved(plan)
+            squares = [
+                _Squares(_Rows.of(batch, batch.query_starts), _Rows.of(batch, batch.key_starts))
+                for batch in square_batches(plan_in_halves)
+            ]
+            plan.prepared["cpu"] = cls(squares, plan_in_halves.dense.tolist())
+        calls: _Calls = plan.prepared["cpu"]
+        return calls
 
 
 def _grouped(x: Tensor, num_kv_heads: int) -> Tensor:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from attention_trees import random_known, random_tree, tree_of
 
-from videozoom.policies.attention_batches import square_batches
+from videozoom.policies.attention_batches import halved, square_batches
 from videozoom.policies.attention_plan import AttentionPlan
 
 
@@ -53,6 +53,22 @@ def test_a_known_row_under_an_unknown_one_is_refused(known: list[int]) -> None:
 def test_known_rows_of_another_tree_are_refused() -> None:
     with pytest.raises(ValueError, match="is_known has shape"):
         AttentionPlan.of(tree_of((3, -1)), np.zeros(4, np.bool_))
+
+
+def test_halves_by_hand() -> None:
+    plan = halved(AttentionPlan.of(tree_of((5, -1), (1, 0))), longest=2)
+    assert plan.causal.tolist() == [[0, 0, 2], [2, 2, 1], [3, 3, 2], [5, 5, 1]]
+    assert plan.dense.tolist() == [[5, 6, 0, 5], [2, 5, 0, 2], [3, 5, 2, 3]]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_halves_are_the_same_pairs(seed: int) -> None:
+    tree = random_tree(seed)
+    plan = AttentionPlan.of(tree, random_known(tree, seed))
+    for longest in (1, 5, 100):
+        halves = halved(plan, longest=longest)
+        np.testing.assert_array_equal(covered(halves), covered(plan))
+        assert halves.causal[:, 2].max() <= longest
 
 
 def test_batches_by_hand() -> None:

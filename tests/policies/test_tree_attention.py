@@ -58,7 +58,7 @@ def test_any_batches_of_squares_are_exact(call_pairs: int, monkeypatch: pytest.M
 
 
 def test_long_nodes_are_exact() -> None:
-    # The kernel works on blocks of up to 256 queries and 512 keys.
+    # The kernel works on blocks of up to 256 queries and 512 keys, and long squares are halved.
     tree = tree_of((1100, -1), (700, 0), (30, 1), (1, 1), (530, 0))
     nothing = np.zeros(tree.ends.max(), np.bool_)
     assert max(errors(tree, nothing, heads=2, kv_heads=1, backend="cpu")) < 1e-11
