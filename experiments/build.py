@@ -24,6 +24,7 @@ from videozoom.experiments.config_data import DataSource
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.grpo_settings import ModelSource
 from videozoom.experiments.progress import progress
+from videozoom.policies.feature_cache import FeatureBudget
 from videozoom.policies.sampling import Sampling
 from videozoom.rewards.rubric import Rubric
 
@@ -161,8 +162,20 @@ def evidence_length_s(tasks: tuple[Task, ...]) -> float:
 
 def model_source(config: Config, checkpoint: Path) -> ModelSource:
     """Return a checkpoint, loaded as the config says."""
-    policy = config.policy
-    return ModelSource(checkpoint, dtype=policy.dtype, attention=policy.attention, freeze_vision=policy.freeze_vision)
+    policy, cache = config.policy, config.policy.feature_cache
+    return ModelSource(
+        checkpoint,
+        dtype=policy.dtype,
+        attention=policy.attention,
+        freeze_vision=policy.freeze_vision,
+        gradient_checkpointing=policy.gradient_checkpointing,
+        feature_budget=FeatureBudget(
+            memory_bytes=int(cache.memory_gib * 2**30),
+            # Workers may run in other folders than this process.
+            folder=cache.folder and cache.folder.absolute(),
+            disk_bytes=int(cache.disk_gib * 2**30),
+        ),
+    )
 
 
 def build_policy(config: Config, folder: Path, corpus: Callable[[], list[str]]) -> "QwenVLPolicy":

@@ -151,6 +151,18 @@ class TinyModel(Section):
         return self
 
 
+class FeatureCache(Section):
+    """What is kept of a frozen vision tower's output, which never changes: each clip is computed once."""
+
+    memory_gib: NonNegative = 1.0
+    """CPU memory in each process. The fast view of a 7B model takes 88 MB at the paper's size."""
+    folder: Path | None = None
+    """Folder shared by all runs and processes of a machine, which outlives them; null writes none. It can be removed at
+    any time."""
+    disk_gib: Positive = 20.0
+    """Most that the folder holds; what was not used for longest makes room."""
+
+
 class Policy(Section):
     """The model that acts and learns."""
 
@@ -159,6 +171,9 @@ class Policy(Section):
     tiny: TinyModel = TinyModel()
     freeze_vision: bool = True
     """Whether reinforcement learning leaves the vision tower as it is."""
+    feature_cache: FeatureCache = FeatureCache()
+    gradient_checkpointing: bool = False
+    """Whether the learner keeps only the inputs of layers and computes the rest again: less memory, a third slower."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     attention: Literal["sdpa", "flash_attention_2"] = "sdpa"
 

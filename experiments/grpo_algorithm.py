@@ -29,6 +29,7 @@ from videozoom.experiments.grpo_learner import GRPOLearner, Shard, ShardResult, 
 from videozoom.experiments.grpo_records import IterationRecord, Sampled, Updated
 from videozoom.experiments.grpo_settings import GrpoSettings, Progress
 from videozoom.experiments.weights import load_weights
+from videozoom.policies.feature_cache import FeatureBudget, FeatureCache
 from videozoom.policies.grpo_update import UpdateStats
 from videozoom.policies.qwen_vl import QwenVLPolicy
 from videozoom.policies.training_sample import TrainingSample
@@ -36,6 +37,7 @@ from videozoom.rollout.advantages import advantages_of
 from videozoom.rollout.group_metrics import group_metrics
 from videozoom.rollout.groups import GroupSpec, plan_groups
 from videozoom.rollout.training_samples import training_samples
+from videozoom.rollout.video_metrics import feature_metrics
 
 _PROGRESS = "progress"
 """Key of our own state in an RLlib checkpoint."""
@@ -68,6 +70,7 @@ class DecoupledGRPO(Algorithm):  # type: ignore[misc]
         self._weights: ray.ObjectRef | None = None
         self._driver_policy: QwenVLPolicy | None = None
         self._local_runner: GroupEnvRunner | None = None
+        self._features = FeatureCache(self.config.source.feature_budget if self.config.source else FeatureBudget())
         if not self.config.num_env_runners:
             self._local_runner = GroupEnvRunner(config=self.config)
             if self._local_learner is not None:
@@ -111,6 +114,7 @@ class DecoupledGRPO(Algorithm):  # type: ignore[misc]
             **group_metrics(sampled.groups, advantages),
             **updated.metrics(),
             **sampled.metrics(),
+            **feature_metrics(sampled.features + updated.features),
             **self._cache_metrics(),
             "time/sync_s": time.perf_counter() - updated_s,
             "time/step_s": time.perf_counter() - started_s,
@@ -120,8 +124,13 @@ class DecoupledGRPO(Algorithm):  # type: ignore[misc]
             self.metrics.log_value(("grpo", name), value, reduce="mean", window=1)
 
     def _cache_metrics(self) -> dict[str, float]:
+        metrics = {}
         frames = self.config.world.frames if self.config.world is not None else None
-        return {} if frames is None else {"video/cache_bytes": float(frames.cache_bytes())}
+        if frames is not None:
+            metrics["video/cache_bytes"] = float(frames.cache_bytes())
+        if self._features.has_folder:
+            metrics["video/feature_bytes"] = float(self._features.num_bytes())
+        return metrics
 
     def _plan(self, iteration: int) -> list[GroupSpec]:
         settings, world = self._settings, self.config.world
@@ -165,6 +174,7 @@ class DecoupledGRPO(Algorithm):  # type: ignore[misc]
             optim=results[0].optim,
             cpu_s=sum(result.cpu_s for result in results),
             wall_s=time.perf_counter() - started_s,
+            features=reduce(add, (result.features for result in results)),
         )
 
     def _publish_weights(self) -> None:

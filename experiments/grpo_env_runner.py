@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium
@@ -14,6 +14,7 @@ from ray.rllib.utils.checkpoints import Checkpointable
 
 from videozoom.envs.video_stats import VideoStoreStats
 from videozoom.experiments.weights import Weights, load_weights
+from videozoom.policies.feature_cache import FeatureStats
 from videozoom.policies.qwen_vl import QwenVLPolicy
 from videozoom.rollout.groups import GroupSpec, sample_groups
 from videozoom.rollout.types import Group
@@ -32,6 +33,8 @@ class SampleReply:
     """CPU seconds the request took."""
     video: VideoStoreStats | None = None
     """What reading videos took, if the world says what reads them."""
+    features: FeatureStats = field(default_factory=FeatureStats)
+    """What the features of clips took."""
     error: str | None = None
     """Traceback of a mistake in our code; then there are no groups."""
 
@@ -74,11 +77,10 @@ class GroupEnvRunner(EnvRunner, Checkpointable):  # type: ignore[misc]
         world, settings = self.config.world, self.config.settings
         before = world.frames.stats if world.frames is not None else None
         groups: tuple[Group, ...] = ()
-        error = None
+        features, error = FeatureStats(), None
         try:
             policy = self._policy_of(version, weights)
-            # Rounding depends on what is computed together. Starting from nothing, a resumed run computes the same.
-            policy.features.clear()
+            features_before = policy.features.stats
             groups = tuple(
                 sample_groups(
                     specs,
@@ -89,11 +91,12 @@ class GroupEnvRunner(EnvRunner, Checkpointable):  # type: ignore[misc]
                     policy=policy,
                 )
             )
+            features = policy.features.stats - features_before
         except Exception:
             # An exception would end this process and, after a restart, the next one: the driver raises it instead.
             error = traceback.format_exc()
         video = world.frames.stats - before if before is not None else None
-        return SampleReply(groups, time.process_time() - started_cpu_s, video, error)
+        return SampleReply(groups, time.process_time() - started_cpu_s, video, features, error)
 
     def _policy_of(self, version: int, weights: Weights | None) -> QwenVLPolicy:
         if self._policy is None:

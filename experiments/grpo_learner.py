@@ -16,6 +16,7 @@ from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from videozoom.experiments.checkpoints import load_trainer_state, save_trainer_state
 from videozoom.experiments.grpo_settings import GrpoSettings
 from videozoom.experiments.weights import PackedTensor, pack_weights
+from videozoom.policies.feature_cache import FeatureStats
 from videozoom.policies.grpo_update import UpdateStats, grpo_gradients
 from videozoom.policies.optimizers import OptimizerName, OptimizerSet, build_optimizer
 from videozoom.policies.qwen_vl import QwenVLPolicy
@@ -59,6 +60,8 @@ class ShardResult:
     optim: dict[str, float] = field(default_factory=dict)
     cpu_s: float = 0.0
     """CPU seconds the update took in this process."""
+    features: FeatureStats = field(default_factory=FeatureStats)
+    """What the features of clips took."""
 
 
 class GRPOLearner(TorchLearner):  # type: ignore[misc]
@@ -101,9 +104,7 @@ class GRPOLearner(TorchLearner):  # type: ignore[misc]
         started_cpu_s = time.process_time()
         shard = batch or training_data.batch or training_data.batches[0]
         settings: GrpoSettings = self.config.settings
-        if self.config.num_learners or self.config.num_env_runners:
-            # As before sampling; when that happened in this process, its features are still good.
-            self.policy.features.clear()
+        features_before = self.policy.features.stats
         stats = grpo_gradients(
             self.policy,
             shard.samples,
@@ -118,7 +119,8 @@ class GRPOLearner(TorchLearner):  # type: ignore[misc]
         if self.distributed:
             _sum_gradients(parameters)
         optim = self._step(parameters, settings, shard.lr_factor)
-        return ShardResult(stats, optim, time.process_time() - started_cpu_s)
+        features = self.policy.features.stats - features_before
+        return ShardResult(stats, optim, time.process_time() - started_cpu_s, features)
 
     def _step(self, parameters: list[torch.nn.Parameter], settings: GrpoSettings, lr_factor: float) -> dict[str, float]:
         grad_norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.grad_clip_norm))

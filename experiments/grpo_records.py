@@ -1,7 +1,7 @@
 """What the steps of an iteration hand to each other and to the outside."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videozoom.experiments.grpo_env_runner import SampleReply
+from videozoom.policies.feature_cache import FeatureStats
 from videozoom.policies.grpo_update import UpdateStats
 from videozoom.rollout.types import Group, Step
 from videozoom.rollout.video_metrics import video_metrics
@@ -52,6 +53,11 @@ class Sampled:
     def num_visual_tokens(self) -> int:
         return sum(step.completion.num_visual_tokens for step in self._steps())
 
+    @property
+    def features(self) -> FeatureStats:
+        """What the features of clips took, in all workers."""
+        return reduce(add, (reply.features for reply in self.replies), FeatureStats())
+
     def metrics(self) -> dict[str, float]:
         video = [reply.video for reply in self.replies if reply.video is not None]
         return {
@@ -74,6 +80,7 @@ class Updated:
     optim: dict[str, float]
     cpu_s: float
     wall_s: float
+    features: FeatureStats = field(default_factory=FeatureStats)
 
     def metrics(self) -> dict[str, float]:
         metrics = {**self.stats.metrics(), **self.optim, "time/update_s": self.wall_s}

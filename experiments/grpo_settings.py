@@ -1,12 +1,13 @@
 """What a GRPO run is made of: the world it samples in, the model it trains, and the numbers of the recipe."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from videozoom.envs.protocols.base import Protocol
 from videozoom.envs.tasks import Task
 from videozoom.envs.video_store import VideoStore
+from videozoom.policies.feature_cache import FeatureBudget
 from videozoom.policies.sampling import Sampling
 from videozoom.rollout.runner import MakeEnv
 from videozoom.rollout.training_samples import LossAggregation
@@ -44,6 +45,8 @@ class ModelSource(_Shared):
     dtype: str = "float32"
     attention: str = "sdpa"
     freeze_vision: bool = True
+    gradient_checkpointing: bool = False
+    feature_budget: FeatureBudget = field(default_factory=FeatureBudget)
 
     def load(self, sampling: Sampling | None = None) -> "QwenVLPolicy":
         """Return the policy, on the GPU if this process has one.
@@ -60,6 +63,8 @@ class ModelSource(_Shared):
             dtype=self.dtype,
             attention=self.attention,
             freeze_vision=self.freeze_vision,
+            gradient_checkpointing=self.gradient_checkpointing,
+            feature_budget=self.feature_budget,
             sampling=sampling,
         )
         policy.model.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -76,7 +81,7 @@ class GrpoSettings(_Shared):
     group_size: int = 8
     zoom_step_fraction: float = 0.5
     """Share of `zoom_step` groups; 0 is plain multi-step GRPO."""
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     optimizer: str = "adamw"
     """A `videozoom.policies.optimizers.OptimizerName`."""
     lr: float = 2e-4

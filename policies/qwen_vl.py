@@ -1,7 +1,7 @@
 """Qwen2.5-VL as a policy: any checkpoint folder, from a tiny one made on the spot to the released 7B."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -13,9 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from videozoom.envs.observation import VideoClip
 from videozoom.policies.attention_backends import AttentionBackend, backend_for
 from videozoom.policies.base import Completion, Request
 from videozoom.policies.double_precision import call_in_double, weights_in_double
+from videozoom.policies.feature_cache import FeatureBudget
+from videozoom.policies.recomputation import recomputed_layers
 from videozoom.policies.rendering import RenderedPrompt, Renderer
 from videozoom.policies.sampling import Sampling
 from videozoom.policies.tree_attention import use_text_attention
@@ -38,21 +41,38 @@ class QwenVLPolicy:
     """
 
     def __init__(
-        self, model: nn.Module, renderer: Renderer, *, freeze_vision: bool = True, sampling: Sampling | None = None
+        self,
+        model: nn.Module,
+        renderer: Renderer,
+        *,
+        freeze_vision: bool = True,
+        sampling: Sampling | None = None,
+        text_attention: str = "auto",
+        gradient_checkpointing: bool = False,
+        feature_budget: FeatureBudget | None = None,
     ) -> None:
-        """Wrap a loaded `Qwen2_5_VLForConditionalGeneration`."""
+        """Wrap a loaded `Qwen2_5_VLForConditionalGeneration`.
+
+        Raises:
+            TextModelError: It attends in a way that token trees do not.
+        """
         self.model: Any = model
         self.renderer = renderer
         self.sampling = sampling or Sampling()
-        self.features = VisionFeatures(model.get_submodule("model.visual"), renderer, is_frozen=freeze_vision)
+        self.text_attention = text_attention
+        """What computes attention on token trees; see `backend_for`."""
+        tower = model.get_submodule("model.visual")
+        self.features = VisionFeatures(tower, renderer, is_frozen=freeze_vision, budget=feature_budget)
         parameter = next(model.parameters())
         self.is_precise = parameter.device.type == "cpu" and parameter.dtype == torch.float32
         """Whether text is computed in float64 from the float32 weights, so that sampler and learner agree."""
+        self.gradient_checkpointing = gradient_checkpointing
+        """Whether layers keep only their inputs for the backward pass, and are computed again in it."""
         self._held: list[HeldPrefixes] = []
         self._is_holding = False
         self._double_weights: dict[str, dict[str, Tensor]] = {}
         self.freeze_vision(freeze_vision)
-        use_text_attention(self.model.model.language_model)
+        use_text_attention(model.get_submodule("model.language_model"))
 
     @classmethod
     def from_checkpoint(
@@ -63,19 +83,47 @@ class QwenVLPolicy:
         attention: str = "sdpa",
         freeze_vision: bool = True,
         sampling: Sampling | None = None,
+        text_attention: str = "auto",
+        gradient_checkpointing: bool = False,
+        feature_budget: FeatureBudget | None = None,
     ) -> "QwenVLPolicy":
         """Load a Hugging Face checkpoint folder of a Qwen2.5-VL model.
+
+        Args:
+            path: Of the folder.
+            dtype: Of the weights, a name torch knows.
+            attention: Of the vision tower.
+            freeze_vision: See the method of this name.
+            sampling: How completions are drawn.
+            text_attention: What computes attention on token trees.
+            gradient_checkpointing: Whether layers are computed again in the backward pass.
+            feature_budget: What is kept of the features of a frozen tower.
 
         Raises:
             CheckpointError: the folder is missing, unreadable, or holds another architecture.
         """
         model, renderer = _load(Path(path), dtype, attention)
-        return cls(model, renderer, freeze_vision=freeze_vision, sampling=sampling)
+        return cls(
+            model,
+            renderer,
+            freeze_vision=freeze_vision,
+            sampling=sampling,
+            text_attention=text_attention,
+            gradient_checkpointing=gradient_checkpointing,
+            feature_budget=feature_budget,
+        )
 
     @property
     def _in_double(self) -> bool:
         # The model may have been moved to a GPU after it was loaded.
         return self.is_precise and self.device.type == "cpu"
+
+    @property
+    def _recomputes(self) -> bool:
+        return self.gradient_checkpointing and torch.is_grad_enabled()
+
+    def _recomputing(self, module: nn.Module) -> AbstractContextManager[None]:
+        return recomputed_layers(module) if self._recomputes else nullcontext()
 
     @property
     def device(self) -> torch.device:
@@ -132,9 +180,13 @@ class QwenVLPolicy:
 
     @property
     def attention_backend(self) -> AttentionBackend:
-        """What computes attention on token trees."""
+        """What computes attention on token trees.
+
+        Raises:
+            AttentionBackendError: There is no `text_attention`, or it does not work where the model is.
+        """
         dtype = torch.float64 if self._in_double else next(iter(self.model.parameters())).dtype
-        return backend_for(self.device, dtype)
+        return backend_for(self.device, dtype, self.text_attention)
 
     @contextmanager
     def converted_weights(self) -> Iterator[None]:
@@ -146,6 +198,10 @@ class QwenVLPolicy:
             yield
         finally:
             self._double_weights = {}
+
+    def _features_of(self, clips: Sequence[VideoClip]) -> list[Tensor]:
+        with self._recomputing(self.model.model.visual):
+            return self.features(clips)
 
     def embed_packed(self, tree: "TokenTree", is_wanted: NDArray[np.bool_] | None = None) -> Tensor:
         """Return input embeddings `[1, S, D]` of a tree's rows, or of those wanted, clip features in place."""
@@ -159,7 +215,7 @@ class QwenVLPolicy:
         ends = np.cumsum([self.renderer.grid(clip).num_tokens for clip in tree.clips])
         clip_of = np.searchsorted(ends, feature_rows[places], side="right")
         used, position_of = np.unique(clip_of, return_inverse=True)
-        features = self.features([tree.clips[index] for index in used])
+        features = self._features_of([tree.clips[index] for index in used])
         # Rows count in all clips; only those of the used ones are there.
         firsts = np.cumsum([0, *(len(feature) for feature in features)])[:-1]
         rows = firsts[position_of] + feature_rows[places] - np.concatenate([[0], ends])[clip_of]
@@ -172,7 +228,7 @@ class QwenVLPolicy:
         clips = [clip for prompt in prompts for clip in prompt.clips]
         if not clips:
             return embeds_BTD
-        features = torch.cat(self.features(clips)).to(embeds_BTD.dtype)
+        features = torch.cat(self._features_of(clips)).to(embeds_BTD.dtype)
         placeholder_BT1 = (token_ids_BT == self.renderer.video_pad_id).unsqueeze(-1)
         if int(placeholder_BT1.sum()) != len(features):
             raise RuntimeError(
@@ -188,15 +244,24 @@ class QwenVLPolicy:
         `attention` is `attention_plan` or `decode` for those that attend otherwise; see `use_text_attention`.
         """
         text = self.model.model.language_model
+        # transformers' own recomputation, which `gradient_checkpointing` goes without.
+        recomputes = self.model.training and self.model.is_activation_checkpointing
+        if cache is not None and (recomputes or self._recomputes):
+            raise RuntimeError("a model that computes activations again drops its cache: use neither or no gradient")
+        if recomputes and self._in_double:
+            raise RuntimeError("activations computed again from float32 weights are not float64: unset is_precise")
+        if "attention_plan" in attention:
+            attention.setdefault("attention_backend", self.attention_backend)
         call = partial(call_in_double, text, self._double_weights.get("text")) if self._in_double else text
-        output = call(
-            inputs_embeds=embeds_BTD.double() if self._in_double else embeds_BTD,
-            position_ids=positions_3BT,
-            attention_mask={"full_attention": mask},
-            past_key_values=cache,
-            use_cache=cache is not None,
-            **attention,
-        )
+        with self._recomputing(text):
+            output = call(
+                inputs_embeds=embeds_BTD.double() if self._in_double else embeds_BTD,
+                position_ids=positions_3BT,
+                attention_mask={"full_attention": mask},
+                past_key_values=cache,
+                use_cache=cache is not None,
+                **attention,
+            )
         hidden: Tensor = output.last_hidden_state
         return hidden
 

@@ -1,7 +1,9 @@
 """Clip features: the vision tower's output, computed once per clip while the tower is frozen."""
 
-from collections import OrderedDict
+import hashlib
+import json
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +11,8 @@ import torch
 from torch import Tensor
 
 from videozoom.envs.observation import VideoClip
+from videozoom.envs.videos.file_ids import digest_of
+from videozoom.policies.feature_cache import FeatureBudget, FeatureCache, FeatureSource, FeatureStats
 from videozoom.policies.patches import patchify
 
 if TYPE_CHECKING:
@@ -16,32 +20,64 @@ if TYPE_CHECKING:
 
 
 class VisionFeatures:
-    """Computes clip features `[N, D]`, N the clip's placeholder tokens; keeps them while the tower is frozen."""
+    """Computes clip features `[N, D]`, N the clip's placeholder tokens.
 
-    def __init__(self, tower: Any, renderer: "Renderer", *, is_frozen: bool, cache_bytes: int = 1 << 30) -> None:
-        """Keep at most `cache_bytes` of features, least recently used out first."""
+    While the tower is frozen they are kept, in CPU memory and on the disk if there is a folder for them. Clips are then
+    computed one by one: features depend on nothing but the clip, so that those of a resumed run, or of another
+    process, are the same.
+    """
+
+    def __init__(
+        self, tower: Any, renderer: "Renderer", *, is_frozen: bool, budget: FeatureBudget | None = None
+    ) -> None:
+        """Take a tower; `budget` says how much is kept, and where."""
         self.tower, self.renderer = tower, renderer
-        self.is_frozen, self.cache_bytes = is_frozen, cache_bytes
-        self._cache: OrderedDict[str, Tensor] = OrderedDict()
-        self._held_bytes = 0
+        self.is_frozen = is_frozen
+        self.stats = FeatureStats()
+        """What all calls so far took; a clip whose tower is trained counts as computed."""
+        self._cache = FeatureCache(budget or FeatureBudget())
+        self._fingerprint: str | None = None
 
     def clear(self) -> None:
-        """Forget all features; needed whenever the tower's weights change."""
+        """Forget the features in memory; needed whenever the tower's weights change."""
         self._cache.clear()
-        self._held_bytes = 0
+        self._fingerprint = None
 
     def __call__(self, clips: Sequence[VideoClip]) -> list[Tensor]:
-        """Return features of each clip, in order; equal keys are computed once per call, or once ever if frozen."""
-        unique = {clip.key: clip for clip in clips}
-        known = {key: self._cache[key] for key in unique if key in self._cache} if self.is_frozen else {}
-        missing = [clip for key, clip in unique.items() if key not in known]
-        if missing:
-            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
-                computed = self._compute(missing)
-            known |= {clip.key: features for clip, features in zip(missing, computed, strict=True)}
-        if self.is_frozen:
-            self._keep(known)
-        return [known[clip.key] for clip in clips]
+        """Return features of each clip, in order, where the tower is; equal keys are computed once per call at most."""
+        unique = list({clip.key: clip for clip in clips}.values())
+        features = [self._frozen(clip) for clip in unique] if self.is_frozen else self._trained(unique)
+        of_key = {clip.key: tensor for clip, tensor in zip(unique, features, strict=True)}
+        return [of_key[clip.key] for clip in clips]
+
+    def disk_bytes(self) -> int:
+        """Return how many bytes of features are on the disk."""
+        return self._cache.num_bytes()
+
+    def _trained(self, clips: Sequence[VideoClip]) -> Sequence[Tensor]:
+        self.stats += FeatureStats(num_computed=len(clips))
+        return self._compute(clips)
+
+    def _frozen(self, clip: VideoClip) -> Tensor:
+        name = self._name(clip)
+        known = self._cache.get(name)
+        if known is not None:
+            features, source = known
+            is_in_memory = source is FeatureSource.MEMORY
+            self.stats += FeatureStats(num_memory_hits=is_in_memory, num_disk_hits=not is_in_memory)
+            return features.to(next(self.tower.parameters()).device)
+        self.stats += FeatureStats(num_computed=1)
+        with torch.no_grad():
+            [computed] = self._compute([clip])
+        self._cache.put(name, computed.cpu())
+        return computed
+
+    def _name(self, clip: VideoClip) -> str:
+        if not self._cache.has_folder:
+            return clip.key
+        if self._fingerprint is None:
+            self._fingerprint = tower_fingerprint(self.tower)
+        return digest_of(self._fingerprint, clip.key)
 
     def _compute(self, clips: Sequence[VideoClip]) -> tuple[Tensor, ...]:
         patch_px, merge = self.renderer.patch_px, self.renderer.merge
@@ -53,12 +89,18 @@ class VisionFeatures:
         output = self.tower(pixels, grid_thw=grid_thw.to(parameter.device)).pooler_output
         return torch.split(output, [grid.num_tokens for grid in grids])
 
-    def _keep(self, features: dict[str, Tensor]) -> None:
-        for key, tensor in features.items():
-            if key not in self._cache:
-                self._cache[key] = tensor
-                self._held_bytes += tensor.nbytes
-            self._cache.move_to_end(key)
-        while self._held_bytes > self.cache_bytes and self._cache:
-            _, dropped = self._cache.popitem(last=False)
-            self._held_bytes -= dropped.nbytes
+
+def tower_fingerprint(tower: Any) -> str:
+    """Return a digest of everything besides a clip that decides its features: weights, their type, and what computes.
+
+    Reads all weights.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    config = tower.config.to_dict() | {"attention": tower.config._attn_implementation}
+    versions = {name: version(name) for name in ("torch", "transformers", "pillow")}
+    device = next(tower.parameters()).device.type
+    digest.update(json.dumps([config, versions, device], sort_keys=True, default=str).encode())
+    for name, tensor in sorted(tower.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

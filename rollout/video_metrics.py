@@ -1,7 +1,8 @@
-"""Metrics of reading videos: from the counters of a `VideoStore` to registered names."""
+"""Metrics of reading videos and of what the model sees of them: from counters to registered names."""
 
 from videozoom.envs.video_stats import VideoStoreStats
 from videozoom.envs.video_store import VideoStore
+from videozoom.policies.feature_cache import FeatureStats
 
 
 def video_metrics(stats: VideoStoreStats) -> dict[str, float]:
@@ -28,6 +29,20 @@ def video_metrics(stats: VideoStoreStats) -> dict[str, float]:
             "video/cold_hit/rate": stats.num_cold_hits / stats.num_clips,
         }
     return {name: float(value) for name, value in metrics.items()}
+
+
+def feature_metrics(stats: FeatureStats) -> dict[str, float]:
+    """Return what the features of an iteration's clips took, from the counters of all processes added up.
+
+    Example:
+        >>> feature_metrics(FeatureStats(num_memory_hits=6, num_computed=2))["video/feature_hit/rate"]
+        0.75
+    """
+    metrics = {"video/features_computed/sum": float(stats.num_computed)}
+    if stats.num_clips:
+        metrics["video/feature_hit/rate"] = (stats.num_memory_hits + stats.num_disk_hits) / stats.num_clips
+        metrics["video/feature_disk_hit/rate"] = stats.num_disk_hits / stats.num_clips
+    return metrics
 
 
 class VideoMeter:

@@ -49,13 +49,17 @@ def weights_of(algorithm: DecoupledGRPO) -> dict[str, np.ndarray]:
     return {name: tensor.bits for name, tensor in pack_weights(algorithm.policy().trained_parameters()).items()}
 
 
+_CLOCKS = ("time/", "perf/", "progress/cpu", "video/feature")
+"""What depends on the clock, or on what this process did before."""
+
+
 def run(algorithm: DecoupledGRPO, num_iterations: int) -> list[dict[str, float]]:
-    """Return the metrics of each iteration that do not depend on the clock."""
+    """Return the metrics of each iteration that say what was sampled and learned."""
     metrics = []
     for _ in range(num_iterations):
         algorithm.train()
         record = algorithm.record()
-        timeless = {n: v for n, v in record.metrics.items() if not n.startswith(("time/", "perf/", "progress/cpu"))}
+        timeless = {n: v for n, v in record.metrics.items() if not n.startswith(_CLOCKS)}
         metrics.append(timeless)
     return metrics
 
@@ -81,6 +85,19 @@ def test_sampler_and_learner_agree_on_every_trained_token(build: Build) -> None:
     for metrics in run(build(), 3):
         assert metrics["policy/sampler_logprob_gap/max"] < 1e-5
         assert metrics["policy/ratio/max"] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_learner_and_later_iterations_know_the_features_that_sampling_computed(build: Build) -> None:
+    algorithm = build()
+    seen: set[str] = set()
+    for _ in range(3):
+        algorithm.train()
+        record = algorithm.record()
+        steps = [step for group in record.groups for trajectory in group.trajectories for step in trajectory.steps]
+        clips = {clip.key for step in steps for clip in step.prompt.clips()}
+        assert record.metrics["video/features_computed/sum"] == len(clips - seen)
+        assert record.metrics["video/feature_hit/rate"] > 0
+        seen |= clips
 
 
 def test_everything_in_one_process_starts_no_ray_and_leaves_nothing_at_home(

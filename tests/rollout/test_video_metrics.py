@@ -4,8 +4,9 @@ from types import SimpleNamespace
 import pytest
 
 from videozoom.envs.video_stats import VideoStoreStats
+from videozoom.policies.feature_cache import FeatureStats
 from videozoom.rollout.metrics import METRICS, check_names
-from videozoom.rollout.video_metrics import VideoMeter, video_metrics
+from videozoom.rollout.video_metrics import VideoMeter, feature_metrics, video_metrics
 
 STATS = VideoStoreStats(
     num_memory_hits=5,
@@ -38,7 +39,13 @@ def test_counters_become_registered_metrics() -> None:
     }
     check_names(metrics)
     registered = {name for name in METRICS if name.startswith("video/")}
-    assert registered == {*metrics, "video/cache_bytes", "video/decode_error/rate"}
+    assert registered == {
+        *metrics,
+        *feature_metrics(FeatureStats(num_computed=1)),
+        "video/cache_bytes",
+        "video/feature_bytes",
+        "video/decode_error/rate",
+    }
 
 
 def test_rates_are_over_the_clips_of_all_workers() -> None:
@@ -58,6 +65,17 @@ def test_a_meter_tells_what_came_since_it_was_read_last() -> None:
     store.stats += STATS
     assert meter.metrics() == video_metrics(STATS) | {"video/cache_bytes": 4096.0}
     assert meter.metrics() == video_metrics(VideoStoreStats()) | {"video/cache_bytes": 4096.0}
+
+
+def test_features_that_were_known_are_hits() -> None:
+    metrics = feature_metrics(FeatureStats(num_memory_hits=5, num_disk_hits=1, num_computed=2))
+    assert metrics == {
+        "video/feature_hit/rate": 0.75,
+        "video/feature_disk_hit/rate": 0.125,
+        "video/features_computed/sum": 2.0,
+    }
+    assert feature_metrics(FeatureStats()) == {"video/features_computed/sum": 0.0}
+    check_names(metrics)
 
 
 def test_counters_of_two_processes_add_up() -> None:
