@@ -13,6 +13,8 @@ class ZoomIn:
     span_s: Span
     fps: float | None = None
     """Frames per second asked for; `None` leaves them to the environment."""
+    is_well_formed: bool = True
+    """Whether the output kept the protocol's form to the letter; it could be read in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Answer:
     """Give the final answer: an option letter."""
 
     letter: str
+    is_well_formed: bool = True
+    """As in `ZoomIn`."""
 
 
 class MalformedReason(StrEnum):
@@ -61,6 +65,12 @@ class MalformedReason(StrEnum):
     """A span that is not inside the video."""
     TOO_SHORT = "too_short"
     TOO_LONG = "too_long"
+    REVERSED = "reversed"
+    """A span that ends before it starts, where these are not sorted."""
+    TOO_MANY_FRAMES = "too_many_frames"
+    """A span and a rate that give more frames than a clip may have."""
+    TOO_FEW_FRAMES = "too_few_frames"
+    """A span and a rate that give no frame at all."""
     REPEATED = "repeated"
     """A span too similar to one already held."""
     NOT_ALLOWED = "not_allowed"
@@ -69,6 +79,8 @@ class MalformedReason(StrEnum):
     """No finished `<think>` block before the action."""
     NO_ACTION = "no_action"
     """No finished block that holds an action."""
+    TWO_ACTIONS = "two_actions"
+    """More than one action."""
     UNKNOWN_TOOL = "unknown_tool"
     """A call that is not written like one, or of a tool that does not exist."""
     BAD_ARGUMENTS = "bad_arguments"

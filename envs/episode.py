@@ -61,8 +61,18 @@ class QuestionEpisode(ABC):
 
     def facts(self) -> EpisodeFacts:
         """Return what rewards may look at."""
-        num_malformed = sum(isinstance(turn.action, Malformed) for turn in self.turns)
-        return EpisodeFacts(self.kind, self.status, self.answer, self.spans_s, self.step, num_malformed)
+        return EpisodeFacts(
+            kind=self.kind,
+            status=self.status,
+            answer=self.answer,
+            spans_s=self.spans_s,
+            num_steps=self.step,
+            num_malformed=sum(isinstance(turn.action, Malformed) for turn in self.turns),
+            num_ill_formed=sum(
+                isinstance(turn.action, ZoomIn | Answer) and not turn.action.is_well_formed for turn in self.turns
+            ),
+            num_clip_frames=sum(len(turn.clip.frames) for turn in self.turns if turn.clip is not None),
+        )
 
 
 @dataclass(frozen=True, slots=True)

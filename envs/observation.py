@@ -91,6 +91,6 @@ class FrameSource(Protocol):
         """Return many small frames of the whole video; raises `VideoDecodeError`."""
         ...
 
-    def slow_clip(self, video: Path, span_s: Span) -> VideoClip:
-        """Return few large frames of `span_s`; raises `VideoDecodeError`."""
+    def slow_clip(self, video: Path, span_s: Span, fps: float | None = None) -> VideoClip:
+        """Return few large frames of `span_s`, at a rate if one was asked for; raises `VideoDecodeError`."""
         ...

@@ -97,10 +97,10 @@ def step_row(
 def action_row(action: Action) -> dict[str, Any]:
     """Return an action as plain data, for `action_from_row`."""
     if isinstance(action, ZoomIn):
-        row = {"type": "zoom_in", "span_s": list(action.span_s)}
-        return row if action.fps is None else row | {"fps": action.fps}
+        rate = {} if action.fps is None else {"fps": action.fps}
+        return {"type": "zoom_in", "span_s": list(action.span_s), **rate, **_form_row(action)}
     if isinstance(action, Answer):
-        return {"type": "answer", "letter": action.letter}
+        return {"type": "answer", "letter": action.letter, **_form_row(action)}
     if isinstance(action, GetCaption):
         return {"type": "get_caption", "node": list(action.node)}
     if isinstance(action, AskVideo):
@@ -108,12 +108,17 @@ def action_row(action: Action) -> dict[str, Any]:
     return {"type": "malformed", "reason": str(action.reason)}
 
 
+def _form_row(action: ZoomIn | Answer) -> dict[str, bool]:
+    """Return nothing for what is as it should be."""
+    return {} if action.is_well_formed else {"is_well_formed": False}
+
+
 def action_from_row(row: TraceRow) -> Action:
     """Return the action that `action_row` wrote."""
     if row["type"] == "zoom_in":
-        return ZoomIn(Span(*row["span_s"]), row.get("fps"))
+        return ZoomIn(Span(*row["span_s"]), row.get("fps"), row.get("is_well_formed", True))
     if row["type"] == "answer":
-        return Answer(row["letter"])
+        return Answer(row["letter"], row.get("is_well_formed", True))
     if row["type"] == "get_caption":
         return GetCaption(tuple(row["node"]))
     if row["type"] == "ask_video":

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videozoom.envs.observation import VideoClip, VideoDecodeError
-from videozoom.envs.sampling import PATCH_PX, fast_frame_indices, frame_size, slow_frame_indices
+from videozoom.envs.sampling import (
+    PATCH_PX,
+    FrameSizing,
+    FrameSpacing,
+    bounded_frame_size,
+    fast_frame_indices,
+    frame_size,
+    slow_frame_indices,
+    strided_frame_indices,
+)
 from videozoom.envs.tasks import Span
 from videozoom.envs.video_stats import VideoStoreStats
 from videozoom.envs.videos.containers import decode_errors
@@ -25,6 +34,9 @@ from videozoom.envs.videos.reader import DEFAULT_LIMIT_S, Backend, DecodedFrames
 from videozoom.envs.videos.resizing import Resize
 
 __all__ = ["Resize", "VideoStore", "VideoStoreStats"]
+
+SizeRule = Callable[[int, int], tuple[int, int]]
+"""Returns the height and width a frame is resized to, by its own."""
 
 _TIME_SLACK_S = 1e-3
 _CLIP_VERSION = 1
@@ -81,6 +93,9 @@ class VideoStore:
         slow_frame_tokens: int = 256,
         double_fast_below_s: float = 0.0,
         double_slow_below_s: float = 0.0,
+        spacing: FrameSpacing = FrameSpacing.SPREAD,
+        sizing: FrameSizing = FrameSizing.BUDGET,
+        min_frame_tokens: int = 1,
         resize: Resize = Resize.BICUBIC,
         backend: Backend = Backend.PYAV,
         decode_limit_s: float = DEFAULT_LIMIT_S,
@@ -101,6 +116,10 @@ class VideoStore:
             slow_frame_tokens: pixels per frame of a slow clip, in squares of 28x28.
             double_fast_below_s: shorter videos get twice the fast pixels (LOVE-R1's reinforcement learning: 60).
             double_slow_below_s: shorter videos get twice the slow pixels (LOVE-R1's evaluation: 60).
+            spacing: how frames are chosen.
+            sizing: whether frames are made as large as `fast_frame_tokens` and `slow_frame_tokens` say, or these are
+                the most they may have.
+            min_frame_tokens: the fewest, with `bounds`; smaller frames are enlarged.
             resize: the filter.
             backend: what decodes.
             decode_limit_s: seconds that decoding a clip may take where the backend runs in a process of its own: in all
@@ -116,6 +135,8 @@ class VideoStore:
         self._slow = (slow_fps, slow_max_frames)
         self._frame_tokens = (fast_frame_tokens, slow_frame_tokens)
         self._double_below_s = (double_fast_below_s, double_slow_below_s)
+        self._spacing, self._sizing = FrameSpacing(spacing), FrameSizing(sizing)
+        self._min_frame_tokens = min_frame_tokens
         self._resize = Resize(resize)
         self._reader = build_reader(backend, limit_s=decode_limit_s)
         self._max_filled = max_filled
@@ -145,15 +166,15 @@ class VideoStore:
         Raises:
             VideoDecodeError: if too many of them cannot be read, or the file is cut short.
         """
-        return self._clip(video, None)
+        return self._clip(video)
 
-    def slow_clip(self, video: Path, span_s: Span) -> VideoClip:
-        """Return few large frames of a span.
+    def slow_clip(self, video: Path, span_s: Span, fps: float | None = None) -> VideoClip:
+        """Return few large frames of a span, at `fps` if given, and never more than a slow clip may have.
 
         Raises:
             VideoDecodeError: if too many of them cannot be read, or the span is empty or reaches outside the video.
         """
-        return self._clip(video, span_s)
+        return self._clip(video, span_s, self._slow[0] if fps is None else fps)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in ("_counters", "_lock", "_digests")}
@@ -197,15 +218,17 @@ class VideoStore:
         file.check()
         return index
 
-    def _clip(self, video: Path, span_s: Span | None) -> VideoClip:
+    def _clip(self, video: Path, span_s: Span | None = None, fps: float = 0.0) -> VideoClip:
         """Return the slow clip of a span; without one, the fast view."""
         with self._counting_errors():
             file = self._file(video)
-            index, name = self._index(file), (file.digest, span_s)
+            index, name = self._index(file), (file.digest, span_s, fps)
             kept = self._remembered(name)
             if kept is None:
-                wanted = self._fast_frames(video, index) if span_s is None else self._slow_frames(video, index, span_s)
-                shown_s = Span(0.0, index.duration_s) if span_s is None else span_s
+                if span_s is None:
+                    wanted, shown_s = self._fast_frames(video, index), Span(0.0, index.duration_s)
+                else:
+                    wanted, shown_s = self._slow_frames(video, index, span_s, fps), span_s
                 kept = self._read(file, index, wanted, shown_s, slow=span_s is not None)
                 self._remember(name, kept)
             return self._accepted(video, kept)
@@ -215,16 +238,17 @@ class VideoStore:
             raise VideoDecodeError(
                 f"{video}: the file is cut short; {index.num_missing} frames are missing at its end."
             )
-        return fast_frame_indices(len(index.pts), index.duration_s, *self._fast)
+        indices = fast_frame_indices if self._spacing is FrameSpacing.SPREAD else strided_frame_indices
+        return indices(len(index.pts), index.duration_s, *self._fast)
 
-    def _slow_frames(self, video: Path, index: VideoIndex, span_s: Span) -> NDArray[np.int64]:
+    def _slow_frames(self, video: Path, index: VideoIndex, span_s: Span, fps: float) -> NDArray[np.int64]:
         if not (0.0 <= span_s.start_s < span_s.end_s <= index.duration_s + _TIME_SLACK_S):
             cut = f", cut short by {index.num_missing} frames" if index.num_missing else ""
             raise VideoDecodeError(
                 f"{video}: span [{span_s.start_s:g}, {span_s.end_s:g}) is not within the video, "
                 f"[0, {index.duration_s:g}){cut}."
             )
-        return slow_frame_indices(index.times_s, span_s, *self._slow)
+        return slow_frame_indices(index.times_s, span_s, fps, self._slow[1], self._spacing)
 
     def _remembered(self, name: Hashable) -> _Kept | None:
         kept: _Kept | None = self._maps.get(name) or self._memory.get(name)
@@ -239,11 +263,11 @@ class VideoStore:
     def _read(self, file: _File, index: VideoIndex, wanted: NDArray[np.int64], span_s: Span, *, slow: bool) -> _Kept:
         """Return a clip of these frames: a fast view from the disk if it is there, decoded otherwise."""
         tokens = self._frame_tokens[slow] * (2 if index.duration_s < self._double_below_s[slow] else 1)
-        budget_px = tokens * PATCH_PX**2
+        size, size_name = self._size(tokens * PATCH_PX**2)
         key = digest_of(
-            _CLIP_VERSION, self._reader.fingerprint, file.digest, wanted.tolist(), budget_px, str(self._resize)
+            _CLIP_VERSION, self._reader.fingerprint, file.digest, wanted.tolist(), size_name, str(self._resize)
         )
-        decode = partial(self._decode, file, index, wanted, budget_px)
+        decode = partial(self._decode, file, index, wanted, size)
         if slow or self._disk is None:
             decoded, source = decode(), Source.DECODED
         else:
@@ -257,10 +281,16 @@ class VideoStore:
             self._count(num_filled=kept.num_filled)
         return kept
 
-    def _decode(self, file: _File, index: VideoIndex, wanted: NDArray[np.int64], budget_px: int) -> DecodedFrames:
+    def _size(self, budget_px: int) -> tuple[SizeRule, int | str]:
+        """Return what gives the size of a frame by its native one, and what names it."""
+        if self._sizing is FrameSizing.BUDGET:
+            return partial(frame_size, budget_px=budget_px), budget_px
+        min_px = min(self._min_frame_tokens * PATCH_PX**2, budget_px)
+        return partial(bounded_frame_size, min_px=min_px, max_px=budget_px), f"{min_px} to {budget_px}"
+
+    def _decode(self, file: _File, index: VideoIndex, wanted: NDArray[np.int64], size: SizeRule) -> DecodedFrames:
         started_s = time.perf_counter()
         try:
-            size = partial(frame_size, budget_px=budget_px)
             decoded = self._reader.read(file.path, index, wanted, size, self._resize)
             file.check()
         finally:

@@ -131,14 +131,16 @@ class VideoZoomEnv(QuestionEnv[Observation, Episode]):
     def _checked_look(self, action: Action, episode: Episode) -> Action:
         if not isinstance(action, ZoomIn):
             return Malformed(MalformedReason.NOT_ALLOWED, action)
-        span_s = self._span_rules.check(action.span_s, episode.duration_s, episode.spans_s)
-        return ZoomIn(span_s, action.fps) if isinstance(span_s, Span) else Malformed(span_s.reason, action)
+        span_s = self._span_rules.check(action.span_s, episode.duration_s, episode.spans_s, action.fps)
+        return replace(action, span_s=span_s) if isinstance(span_s, Span) else Malformed(span_s.reason, action)
 
     def _looked(self, action: Action, episode: Episode) -> Episode:
         assert isinstance(action, ZoomIn)  # as it was checked
         clip, error = None, None
         try:
-            clip = self._frames.slow_clip(episode.task.video, action.span_s)
+            # Sources that know one rate only need not take another.
+            rate = () if action.fps is None else (action.fps,)
+            clip = self._frames.slow_clip(episode.task.video, action.span_s, *rate)
         except VideoDecodeError as decode_error:
             error = str(decode_error)
         status = Status.RUNNING if error is None else Status.ERROR_DECODE

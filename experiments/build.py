@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from videozoom.envs.generated.generate import generate
 from videozoom.envs.observation import VideoDecodeError
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
+from videozoom.envs.sampling import FrameSizing, FrameSpacing
 from videozoom.envs.span_rules import SpanRules
 from videozoom.envs.task_files import load_tasks
 from videozoom.envs.tasks import Task
@@ -113,6 +114,9 @@ def build_frames(config: Config) -> VideoStore:
         slow_frame_tokens=video.slow_frame_tokens,
         double_fast_below_s=video.double_fast_below_s,
         double_slow_below_s=video.double_slow_below_s,
+        spacing=FrameSpacing(video.spacing),
+        sizing=FrameSizing(video.sizing),
+        min_frame_tokens=video.min_frame_tokens,
         resize=Resize(video.resize),
         backend=Backend(video.backend),
         decode_limit_s=video.decode_limit_s,

@@ -33,6 +33,14 @@ class Video(Section):
     """Videos shorter than this get twice the tokens in the fast view; 0 for none."""
     double_slow_below_s: NonNegative = 0.0
     """Videos shorter than this get twice the tokens in slow clips; 0 for none."""
+    spacing: Literal["spread", "stride"] = "spread"
+    """`spread`: an even number of frames, the first and the last included (LOVE-R1). `stride`: every n-th frame, and
+    clips of any number of frames (VideoZoomer)."""
+    sizing: Literal["budget", "bounds"] = "budget"
+    """Whether frames are made as large as their tokens say (LOVE-R1), or keep their size within bounds, of which their
+    tokens are the upper one (VideoZoomer)."""
+    min_frame_tokens: Count = 1
+    """The lower bound; smaller frames are enlarged."""
     resize: Literal["bicubic", "area", "swscale"] = "bicubic"
     """`bicubic` is antialiased, as in the released code; `area` the mean over a box, exact where the size divides the
     source's; `swscale` bicubic by the decoder, cheaper and a little off."""
@@ -91,6 +99,10 @@ class SpanRules(Section):
     """A valid span shorter than this is widened around its middle; 0 leaves spans as they are."""
     expand_max_fraction: Fraction = 0.125
     """Spans are not widened beyond this share of the video."""
+    reversed_spans: Literal["sort", "reject"] = "sort"
+    """What happens to a span that ends before it starts."""
+    max_frames: CountOrZero = 0
+    """Most frames that a span may ask for at a rate of its own (VideoZoomer: 16); 0 leaves it to `video`."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -24,6 +24,10 @@ class EpisodeFacts:
     num_steps: int
     num_malformed: int
     """Steps whose output was no valid action."""
+    num_ill_formed: int = 0
+    """Steps whose output was a valid action, but did not keep the protocol's form to the letter."""
+    num_clip_frames: int = 0
+    """Frames of all slow clips that were shown."""
 
 
 @dataclass(frozen=True, slots=True)

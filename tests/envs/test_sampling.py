@@ -3,7 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videozoom.envs.sampling import fast_frame_indices, frame_size, num_visual_tokens, slow_frame_indices
+from videozoom.envs.sampling import (
+    FrameSpacing,
+    bounded_frame_size,
+    fast_frame_indices,
+    frame_size,
+    num_frames_at,
+    num_visual_tokens,
+    slow_frame_indices,
+    strided_frame_indices,
+)
 from videozoom.envs.tasks import Span
 
 
@@ -114,3 +123,83 @@ def test_visual_tokens_count_pairs_of_frames() -> None:
     assert num_visual_tokens(32, 336, 588) == 16 * 252
     assert num_visual_tokens(4, 56, 56) == 8
     assert num_visual_tokens(3, 28, 28) == 2
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "duration_s", "fps", "max_frames", "expected"),
+    [
+        (240, 8.0, 0.5, 64, [0, 60, 120, 180]),
+        (241, 241 / 30, 0.5, 64, [0, 60, 120, 180, 240]),  # an odd number is kept
+        (128, 64.0, 0.5, 64, list(range(0, 128, 4))),
+        (48, 2.0, 0.7, 64, [0, 34]),  # 24 / 0.7 = 34.3, rounded
+        (10, 5.0, 30.0, 64, list(range(10))),  # never less than every frame
+        (3, 0.1, 0.5, 64, [0]),
+        (240, 8.0, 0.5, 3, [0, 119, 239]),  # too many: spread, 119.5 cut
+        (10, 10.0, 1.0, 4, [0, 3, 6, 9]),
+    ],
+)
+def test_an_overview_takes_every_nth_frame_or_spreads_the_most_it_may_have(
+    num_frames: int, duration_s: float, fps: float, max_frames: int, expected: list[int]
+) -> None:
+    assert strided_frame_indices(num_frames, duration_s, fps, max_frames).tolist() == expected
+
+
+def test_videos_up_to_128_s_are_overviewed_at_half_a_frame_a_second() -> None:
+    """At 30 frames per second: VideoZoomer's 64 frames."""
+    assert len(strided_frame_indices(128 * 30, 128.0, 0.5, 64)) == 64
+    longer = strided_frame_indices(130 * 30, 130.0, 0.5, 64)
+    assert (len(longer), longer[-1]) == (64, 130 * 30 - 1)
+
+
+def test_a_video_without_frames_has_no_overview() -> None:
+    with pytest.raises(ValueError, match="no frames"):
+        strided_frame_indices(0, 1.0, 0.5, 64)
+
+
+@pytest.mark.parametrize(
+    ("span", "fps", "expected"),
+    [
+        (Span(4.0, 6.0), 2.0, [8, 9, 10, 11]),
+        (Span(2.0, 5.0), 1.0, [4, 6, 9]),  # three, which is no even number
+        (Span(2.0, 5.0), 0.4, [4]),
+        (Span(2.0, 2.2), 1.0, [4]),  # the rules refuse it; who reads it shows one frame
+        (Span(2.0, 4.0), 8.0, [4, 5, 6, 7]),  # 16 wanted, four there
+        (Span(0.0, 10.0), 2.0, list(np.rint(np.linspace(0, 19, 16)).astype(int))),  # 20 wanted, 16 allowed
+    ],
+)
+def test_a_clip_in_strides_has_the_frames_that_were_asked_for(span: Span, fps: float, expected: list[int]) -> None:
+    assert slow_frame_indices(np.arange(20) / 2, span, fps, 16, FrameSpacing.STRIDE).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("length_s", "fps", "expected"), [(2.5, 2.0, 5), (4.1 - 0.1, 2.0, 8), (0.4, 2.0, 0), (1e300, 1e300, 10**9)]
+)
+def test_frames_at_a_rate_are_counted_down_and_not_without_end(length_s: float, fps: float, expected: int) -> None:
+    assert num_frames_at(length_s, fps) == expected
+
+
+@pytest.mark.parametrize(
+    ("native", "expected"),
+    [
+        ((720, 1280), (224, 420)),  # first 237 x 422; 120 tokens
+        ((1080, 1920), (224, 420)),
+        ((240, 320), (252, 308)),  # 99 tokens: as it is, but for multiples of 28
+        ((112, 112), (168, 168)),  # 12544 px are fewer than 25088: enlarged
+        ((128, 3000), (56, 1540)),  # 65 x 1533 first
+        (
+            (360, 270),
+            (364, 252),
+        ),  # rounded, 364 x 280 are too many: scaled to the bound, 365.8 x 274.3, and rounded down
+    ],
+)
+def test_frames_keep_their_size_within_bounds(native: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert bounded_frame_size(*native, 32 * 784, 128 * 784) == expected
+
+
+@given(st.integers(1, 4000), st.integers(1, 4000))
+def test_bounded_sizes_are_multiples_of_28_and_within_bounds_unless_very_long(height_px: int, width_px: int) -> None:
+    height, width = bounded_frame_size(height_px, width_px, 32 * 784, 128 * 784)
+    assert height % 28 == width % 28 == 0
+    assert height * width >= 32 * 784 or min(height, width) == 28
+    if max(height_px, width_px) <= 20 * min(height_px, width_px):
+        assert height * width <= 128 * 784

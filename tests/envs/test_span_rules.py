@@ -92,6 +92,8 @@ def test_an_accepted_span_is_inside_the_video_and_no_repeat(
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"reversed_spans": "swap"}, "sort or reject, got 'swap'"),
+        ({"max_frames": -1}, "max_frames must be at least 0, got -1"),
         ({"out_of_bounds": "ignore"}, "reject or clamp, got 'ignore'"),
         ({"min_length_s": -1.0}, "min_length_s must be a number of seconds of at least 0, got -1"),
         ({"pad_s": math.nan}, "pad_s"),
@@ -104,3 +106,37 @@ def test_an_accepted_span_is_inside_the_video_and_no_repeat(
 def test_numbers_that_make_no_sense_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SpanRules(**values)
+
+
+@pytest.mark.parametrize(
+    ("span", "fps", "expected"),
+    [
+        ((4, 6), 2.0, (4, 6)),
+        ((0, 64), 0.25, (0, 64)),  # The whole video: 16 frames.
+        ((0, 65), 0.24, (0, 64)),  # In whole seconds, as the last one is incomplete: 15 frames.
+        ((4, 6), 8.0, (4, 6)),
+        ((4, 6), 8.5, "too_many_frames"),  # 17 frames.
+        ((0, 64), 1e308, "too_many_frames"),
+        ((4, 6), 0.4, "too_few_frames"),  # 0.8 frames.
+        ((4, 6), 0.0, "too_few_frames"),
+        ((4, 6), -2.0, "too_few_frames"),
+        ((4, 6), math.inf, "too_few_frames"),
+        ((4, 6), math.nan, "too_few_frames"),
+        ((4, 6), None, (4, 6)),  # The environment's own rate.
+        ((6, 4), 2.0, "reversed"),
+        ((4, 4), 2.0, "too_short"),
+        ((70, 72), 2.0, "out_of_bounds"),
+        ((60, 66), 2.0, "out_of_bounds"),
+        ((-1, 2), 2.0, "out_of_bounds"),
+        ((60.5, 61), 2.0, (60.5, 61)),
+        ((math.nan, 2), 2.0, "not_a_span"),
+    ],
+)
+def test_rules_of_videozoomer(span: Pair, fps: float | None, expected: Pair | str) -> None:
+    held = [Span(4.0, 6.0)]  # Repeats are allowed.
+    checked = SpanRules.videozoomer().check(Span(*span), 64.0, held, fps)
+    assert checked == (Malformed(expected) if isinstance(expected, str) else Span(*expected))
+
+
+def test_a_rate_decides_nothing_unless_frames_are_limited() -> None:
+    assert SpanRules().check(Span(4.0, 6.0), 64.0, fps=1e6) == Span(4.0, 6.0)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from videozoom.envs.actions import Action, Answer, AskVideo, GetCaption, Malformed, MalformedReason, ZoomIn
 from videozoom.envs.observation import Turn, VideoClip
 from videozoom.envs.tasks import Span, Task
+from videozoom.envs.span_rules import SpanRules
 from videozoom.envs.video_zoom import VideoZoomEnv
 
 JUNK = Malformed(MalformedReason.NO_BOX)
@@ -20,13 +22,15 @@ class BlankFrames:
     def fast_view(self, video: Path) -> VideoClip:
         return self.slow_clip(video, Span(0.0, 64.0))
 
-    def slow_clip(self, video: Path, span_s: Span) -> VideoClip:
-        return VideoClip(np.zeros((2, 28, 28, 3), np.uint8), np.linspace(*span_s, 2), span_s, f"{span_s}")
+    def slow_clip(self, video: Path, span_s: Span, fps: float | None = None) -> VideoClip:
+        num_frames = 2 if fps is None else round(span_s.length_s * fps)
+        frames = np.zeros((num_frames, 28, 28, 3), np.uint8)
+        return VideoClip(frames, np.linspace(*span_s, num_frames), span_s, f"{span_s}{fps}")
 
 
-def make_env(max_steps: int = 5) -> VideoZoomEnv:
+def make_env(**settings: Any) -> VideoZoomEnv:
     task = Task("t0", Path("0.mp4"), 64.0, "Which?", ("a", "b", "c"), "B", (Span(12.0, 16.0),))
-    return VideoZoomEnv([task], frames=BlankFrames(), max_steps=max_steps)
+    return VideoZoomEnv([task], frames=BlankFrames(), **({"max_steps": 5} | settings))
 
 
 def test_observations_tell_every_step_in_order_with_what_it_showed() -> None:
@@ -54,3 +58,28 @@ def test_actions_of_other_worlds_cost_a_step_and_change_nothing(action: Action) 
     assert info["action"] == Malformed(MalformedReason.NOT_ALLOWED)
     assert info["action"].asked == action
     assert (observation["step"], observation["clips"]) == (1, ())
+
+
+def test_clips_have_the_rate_that_was_asked_for_within_the_rules() -> None:
+    env = make_env(span_rules=SpanRules.videozoomer())
+    env.reset()
+    many, few = ZoomIn(Span(4.0, 8.0), fps=5.0), ZoomIn(Span(4.0, 8.0), fps=1.0)
+    for action in (many, few, ZoomIn(Span(8.0, 4.0), fps=1.0)):
+        observation, *_ = env.step(action)
+    assert [turn.action for turn in observation["turns"]] == [
+        Malformed(MalformedReason.TOO_MANY_FRAMES),
+        few,
+        Malformed(MalformedReason.REVERSED),
+    ]
+    assert [len(clip.frames) for clip in observation["clips"]] == [4]
+
+
+def test_facts_count_frames_and_outputs_that_are_not_in_form() -> None:
+    env = make_env()
+    env.reset()
+    env.step(ZoomIn(Span(4.0, 8.0), fps=1.0))
+    env.step(ZoomIn(Span(20.0, 23.0), fps=1.0, is_well_formed=False))
+    env.step(JUNK)
+    *_, info = env.step(Answer("B", is_well_formed=False))
+    facts = info["facts"]
+    assert (facts.num_clip_frames, facts.num_ill_formed, facts.num_malformed, facts.answer) == (7, 2, 1, "B")

@@ -157,6 +157,26 @@ def test_short_videos_get_twice_the_pixels_if_asked_for(steady: Path) -> None:
     )
 
 
+def test_strides_give_an_overview_and_clips_at_the_rate_that_was_asked_for(steady: Path) -> None:
+    store = small_store(fast_fps=0.5, fast_max_frames=64, slow_max_frames=16, spacing="stride")
+    assert frame_numbers(store.fast_view(steady).frames) == [0, 50, 100, 150]
+    span = Span(2.0, 3.5)
+    assert frame_numbers(store.slow_clip(steady, span, 2.0).frames) == [50, 68, 87]
+    assert frame_numbers(store.slow_clip(steady, span, 1.0).frames) == [50]
+    assert len(store.slow_clip(steady, span, 25.0).frames) == 16
+    assert store.slow_clip(steady, span, 2.0) is store.slow_clip(steady, span)  # the store's own rate is 2, too
+
+
+def test_frames_keep_their_size_within_bounds_if_asked_for(steady: Path) -> None:
+    def side_px(**settings: object) -> int:
+        return small_store(**settings).slow_clip(steady, Span(0.0, 1.0)).frames.shape[1]
+
+    assert side_px(slow_frame_tokens=64) == 224  # as many pixels as its tokens are, whatever the video has: 56 x 56
+    assert side_px(slow_frame_tokens=64, sizing="bounds") == 56
+    assert side_px(slow_frame_tokens=64, sizing="bounds", min_frame_tokens=36) == 168
+    assert side_px(slow_frame_tokens=1, sizing="bounds", min_frame_tokens=36) == 28  # what is allowed counts more
+
+
 def test_keys_name_the_content(steady: Path) -> None:
     store = small_store(slow_max_frames=4)
     key = store.slow_clip(steady, Span(3.0, 5.0)).key

@@ -109,7 +109,13 @@ def test_zooms_add_clips_sorted_by_start_and_the_answer_ends_the_episode() -> No
     assert (reward, terminated, truncated) == (1.0, True, False)
     assert info["action"] == Answer("B")
     assert info["facts"] == EpisodeFacts(
-        EpisodeKind.MULTI_STEP, Status.ANSWERED, "B", (Span(40.0, 44.0), EVIDENCE), num_steps=3, num_malformed=0
+        EpisodeKind.MULTI_STEP,
+        Status.ANSWERED,
+        "B",
+        (Span(40.0, 44.0), EVIDENCE),
+        num_steps=3,
+        num_malformed=0,
+        num_clip_frames=8,
     )
     assert info["reward_breakdown"].parts == {"outcome": 1.0, "format": 1.0}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from videozoom.envs.actions import Action, AskVideo, GetCaption, ZoomIn
+from videozoom.envs.actions import Action, Answer, AskVideo, GetCaption, ZoomIn
 from videozoom.envs.tasks import EpisodeKind, Span
 from videozoom.rollout.groups import GroupSpec, sample_groups
 from videozoom.rollout.trace_rows import task_from_row, trace_row, trajectory_from_row
@@ -115,7 +115,14 @@ def test_rows_that_do_not_say_how_they_were_drawn_are_read(rows: list[dict[str, 
 
 
 @pytest.mark.parametrize(
-    "action", [ZoomIn(Span(4.0, 8.0), fps=2.0), GetCaption((2, 3)), AskVideo((2, 3, 1), "What colour?")]
+    "action",
+    [
+        ZoomIn(Span(4.0, 8.0), fps=2.0),
+        ZoomIn(Span(4.0, 8.0), is_well_formed=False),
+        Answer("B", is_well_formed=False),
+        GetCaption((2, 3)),
+        AskVideo((2, 3, 1), "What colour?"),
+    ],
 )
 def test_every_action_comes_back(world: SimpleNamespace, action: Action) -> None:
     group = make_group(world)
