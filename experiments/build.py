@@ -35,18 +35,27 @@ if TYPE_CHECKING:
 MakeEnv = Callable[[], VideoZoomEnv]
 
 
-def check_config(config: Config) -> None:
+def check_config(config: Config, *, may_be_endpoint: bool = False) -> None:
     """Look at the files a config names, so that a mistake shows before anything is rendered or written.
 
+    Args:
+        config: The run.
+        may_be_endpoint: Whether a chat server will do, which acts and does not learn.
+
     Raises:
-        UserError: the prompt texts cannot be used.
+        UserError: the prompt texts cannot be used, or a chat server is to learn.
         CheckpointError: `policy.checkpoint` cannot be used.
         BackendError: the package of `video.backend` is missing or cannot be loaded.
     """
+    if config.policy.kind == "endpoint" and not may_be_endpoint:
+        raise UserError(
+            "policy.kind is endpoint: a model behind a chat server can be evaluated (videozoom eval), not trained or "
+            "looked into; set policy.kind=qwen_vl and policy.checkpoint"
+        )
     build_protocol(config)
     # Asking for its version loads the library.
     _ = build_reader(Backend(config.video.backend)).fingerprint
-    if config.policy.checkpoint is not None:
+    if config.policy.kind == "qwen_vl" and config.policy.checkpoint is not None:
         from videozoom.policies.qwen_vl import check_checkpoint
 
         check_checkpoint(config.policy.checkpoint, attention=config.policy.attention)

@@ -27,6 +27,7 @@ USER_ERRORS = frozenset(
         "videozoom.envs.task_files.TaskFileError",
         "videozoom.envs.videos.reader.BackendError",
         "videozoom.envs.generated.recipe.RecipeError",
+        "videozoom.policies.chat_client.EndpointError",
         "videozoom.policies.qwen_vl.CheckpointError",
         "videozoom.policies.token_tree.TokenBudgetError",
     }

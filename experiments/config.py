@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from videozoom.envs import span_rules
 from videozoom.envs.spaces import MAX_STEPS_LIMIT
 from videozoom.experiments.config_data import Count, CountOrZero, Data, Fraction, NonNegative, Positive, Section
+from videozoom.experiments.config_endpoint import Endpoint
 from videozoom.policies.tiny import TinySize
 
 Optimizer = Literal["adamw", "muon"]
@@ -178,6 +179,10 @@ class FeatureCache(Section):
 class Policy(Section):
     """The model that acts and learns."""
 
+    kind: Literal["qwen_vl", "endpoint"] = "qwen_vl"
+    """`qwen_vl`: a model in this process; `endpoint`: one behind a chat server, which acts and does not learn."""
+    endpoint: Endpoint | None = None
+    """The chat server of `endpoint`."""
     checkpoint: Path | None = None
     """Folder of a Qwen2.5-VL checkpoint; null builds `tiny`."""
     tiny: TinyModel = TinyModel()
@@ -188,6 +193,12 @@ class Policy(Section):
     """Whether the learner keeps only the inputs of layers and computes the rest again: less memory, a third slower."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     attention: Literal["sdpa", "flash_attention_2"] = "sdpa"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kind == "endpoint" and self.endpoint is None:
+            raise ValueError("kind is endpoint, but there are no settings of one; give endpoint.base_url and .model")
+        return self
 
 
 class Rollout(Section):

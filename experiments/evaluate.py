@@ -1,7 +1,9 @@
 """Evaluation: policies on held-out tasks, with confidence intervals; resumable by task."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
@@ -12,18 +14,21 @@ from videozoom.experiments.build import (
     build_env_maker,
     build_frames,
     build_protocol,
+    build_sampling,
     build_tasks,
     check_config,
     evidence_length_s,
     model_source,
 )
 from videozoom.experiments.config import Config
+from videozoom.experiments.config_endpoint import UNDECIDING
 from videozoom.experiments.config_files import dump_config, load_config
 from videozoom.experiments.errors import UserError
-from videozoom.experiments.progress import progress
-from videozoom.experiments.result_rows import print_results, results_row
+from videozoom.experiments.progress import console, progress
+from videozoom.experiments.result_rows import failure_note, print_results, results_row
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.policies.base import Policy
+from videozoom.policies.parallel import as_completed
 from videozoom.policies.scripted import SCRIPTED_SPAN_RULES, ScriptedPolicy, ZoomRule
 from videozoom.rollout.runner import EpisodeSpec, MakeEnv, run_episodes
 from videozoom.rollout.trace_rows import trace_row, trajectory_from_row
@@ -31,7 +36,10 @@ from videozoom.rollout.traces import TraceWriter, read_traces
 from videozoom.rollout.types import Trajectory
 
 if TYPE_CHECKING:
+    from videozoom.policies.endpoint import EndpointPolicy
     from videozoom.policies.qwen_vl import QwenVLPolicy
+
+    Model = QwenVLPolicy | EndpointPolicy
 
 MODEL = "model"
 _EVAL_SEED = 1_000_003
@@ -47,6 +55,9 @@ class Contestant:
     make_env: MakeEnv
     num_steps: Callable[[Task], int]
     """Step limit of a task's episode."""
+    num_parallel: int | None = None
+    """Episodes that run side by side, each on its own, for policies that wait for a server; `None` for those that
+    compute, which act on a batch of episodes at once, in lockstep."""
 
 
 @dataclass(slots=True)
@@ -73,13 +84,13 @@ class Evaluator:
         ]
         done = {spec.task.task_id: known for spec in specs if (known := self._known(name, iteration, spec))}
         owed = [spec for spec in specs if spec.task.task_id not in done]
+        size = self.batch_size if contestant.num_parallel is None else 1
+        batches = [owed[start : start + size] for start in range(0, len(owed), size)]
+        run = partial(run_episodes, make_env=contestant.make_env, protocol=self.protocol, policy=contestant.policy)
         with progress(description or f"Evaluating {name}", len(specs)) as advance:
             advance(len(done))
-            for start in range(0, len(owed), self.batch_size):
-                batch = owed[start : start + self.batch_size]
-                trajectories = run_episodes(
-                    batch, make_env=contestant.make_env, protocol=self.protocol, policy=contestant.policy
-                )
+            for index, trajectories in as_completed(run, batches, contestant.num_parallel or 1):
+                batch = batches[index]
                 self.traces.write(
                     [
                         trace_row(spec.task, trajectory, phase="eval", policy=name, iteration=iteration)
@@ -96,10 +107,10 @@ class Evaluator:
         return trajectory if trajectory is not None and trajectory.seed == spec.seed else None
 
 
-def model_contestant(config: Config, name: str, policy: "QwenVLPolicy", make_env: MakeEnv) -> Contestant:
+def model_contestant(config: Config, name: str, policy: "Model", make_env: MakeEnv) -> Contestant:
     """Return a model that acts greedily on its own."""
     greedy = policy.greedy(config.eval.max_new_tokens)
-    return Contestant(name, greedy, make_env, lambda _: config.env.max_steps)
+    return Contestant(name, greedy, make_env, lambda _: config.env.max_steps, _num_parallel(config))
 
 
 def scripted_contestant(
@@ -108,7 +119,13 @@ def scripted_contestant(
     """Return a zoom rule, answered by `answerer`; a random clip is as long as the evidence is on average."""
     scripted = ScriptedPolicy(rule, build_protocol(config), answerer=answerer, random_length_s=evidence_length_s(tasks))
     make_env = build_env_maker(config, tasks, frames, span_rules=SCRIPTED_SPAN_RULES)
-    return Contestant(rule.value, scripted, make_env, rule.num_steps)
+    num_parallel = None if answerer is None else _num_parallel(config)
+    return Contestant(rule.value, scripted, make_env, rule.num_steps, num_parallel)
+
+
+def _num_parallel(config: Config) -> int | None:
+    endpoint = config.policy.endpoint
+    return endpoint.max_parallel if config.policy.kind == "endpoint" and endpoint else None
 
 
 def run_eval(config: Config, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
@@ -120,20 +137,22 @@ def run_eval(config: Config, *, resume: bool = False, overwrite: bool = False) -
         overwrite: Replace a run of another configuration in the same folder.
 
     Raises:
-        UserError: A model is to be evaluated and `policy.checkpoint` names none; the run folder is taken; or, with
-            `resume`, the folder's episodes were made under other settings.
+        UserError: A model is to be evaluated and `policy.checkpoint` names none; the run folder is taken; with
+            `resume`, the folder's episodes were made under other settings; or a chat server went away.
+        EndpointError: There is no chat server that can be used; nothing was written.
         KeyboardInterrupt: Ctrl-C; the traces of finished episodes are in the run folder.
     """
     from videozoom.experiments.report import write_report
 
-    if MODEL in config.eval.policies and config.policy.checkpoint is None:
+    if MODEL in config.eval.policies and config.policy.kind == "qwen_vl" and config.policy.checkpoint is None:
         raise UserError(
-            "policy.checkpoint is not set; name a checkpoint folder, or evaluate rules alone with "
-            "eval.policies=[never,oracle]"
+            "policy.checkpoint is not set; name a checkpoint folder, a chat server with policy.kind=endpoint, or "
+            "evaluate rules alone with eval.policies=[never,oracle]"
         )
-    check_config(config)
+    check_config(config, may_be_endpoint=True)
+    endpoint = _endpoint(config)
     tasks = build_tasks(config.data.eval, config.data.videos, name="held-out videos")[: config.eval.num_tasks]
-    model = model_source(config, config.policy.checkpoint).load() if config.policy.checkpoint is not None else None
+    model = endpoint or _checkpoint(config)
     run = _folder(config, resume=resume, overwrite=overwrite)
     frames = build_frames(config)
     contestants = [_contestant(config, name, tasks, frames, model) for name in config.eval.policies]
@@ -141,12 +160,46 @@ def run_eval(config: Config, *, resume: bool = False, overwrite: bool = False) -
         evaluator = Evaluator(
             tasks, build_protocol(config), traces, config.eval.batch_size, config.seed, finished_episodes(run)
         )
-        rows = [evaluator.run(contestant) for contestant in contestants]
+        with _resumable(run):
+            rows = [evaluator.run(contestant) for contestant in contestants]
     results = {"rows": rows, "seed": config.seed}
     run.write_results(results)
     print_results(rows)
+    if note := failure_note(rows):
+        console.print(note, markup=False)
     write_report(run.path, frames)
     return results
+
+
+def _endpoint(config: Config) -> "EndpointPolicy | None":
+    """Return the model behind a chat server, which was asked something small; `None` if it is none."""
+    settings = config.policy.endpoint
+    if config.policy.kind != "endpoint" or settings is None:
+        return None
+    from videozoom.experiments.build_endpoint import build_endpoint
+
+    endpoint = build_endpoint(settings, build_sampling(config)).greedy(config.eval.max_new_tokens)
+    endpoint.check()
+    return endpoint
+
+
+def _checkpoint(config: Config) -> "QwenVLPolicy | None":
+    """Return the model of `policy.checkpoint`; `None` if there is none."""
+    checkpoint = config.policy.checkpoint
+    return model_source(config, checkpoint).load() if checkpoint is not None else None
+
+
+@contextmanager
+def _resumable(run: RunFolder) -> Iterator[None]:
+    """Say how to go on if a chat server fails while episodes run."""
+    from videozoom.policies.chat_client import EndpointError
+
+    try:
+        yield
+    except EndpointError as error:
+        raise UserError(
+            f"{error}; finished episodes are kept, go on with: videozoom eval --resume {run.path}"
+        ) from None
 
 
 def _folder(config: Config, *, resume: bool, overwrite: bool) -> RunFolder:
@@ -171,14 +224,17 @@ def _folder(config: Config, *, resume: bool, overwrite: bool) -> RunFolder:
     return run
 
 
-_CACHES = {"cache_mib", "cache", "cache_gib", "cold_cache_gib"}
-"""Settings of `video` that no result depends on."""
+_UNDECIDING: dict[str, Any] = {
+    "video": {"cache_mib", "cache", "cache_gib", "cold_cache_gib"},
+    "policy": {"endpoint": set(UNDECIDING)},
+}
+"""Settings that no result depends on."""
 
 
 def _deciding_settings(config: Config) -> Iterator[tuple[str, Any]]:
     """Yield names and values of the settings that an episode depends on."""
     sections = ("video", "protocol", "env", "reward", "policy")
-    values = config.model_dump(mode="json", include=set(sections), exclude={"video": _CACHES})
+    values = config.model_dump(mode="json", include=set(sections), exclude=_UNDECIDING)
     yield from _leaves(values)
     yield "seed", config.seed
     yield "data.eval", config.data.eval.content
@@ -205,7 +261,7 @@ def finished_episodes(run: RunFolder) -> dict[tuple[str, int, str], Trajectory]:
 
 
 def _contestant(
-    config: Config, name: str, tasks: tuple[Task, ...], frames: VideoStore, model: "QwenVLPolicy | None"
+    config: Config, name: str, tasks: tuple[Task, ...], frames: VideoStore, model: "Model | None"
 ) -> Contestant:
     if name == MODEL:
         assert model is not None  # checked before anything was loaded

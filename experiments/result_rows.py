@@ -34,7 +34,17 @@ def results_row(policy: str, pairs: Sequence[tuple[Task, Trajectory]]) -> dict[s
         "span_s_mean": _mean([span.length_s for _, t in readable for span in t.spans_s]),
         "iou_mean": _mean([_best_iou(span, task) for task, t in annotated for span in t.spans_s]),
         "unparsed_rate": _rate(sum(t.answer is None for _, t in readable), len(readable)),
+        "num_failed_replies": sum(bool(step.completion.error) for _, t in pairs for step in t.steps),
     }
+
+
+def failure_note(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return how many replies of a chat server were of no use; `None` if all were."""
+    num_failed = sum(row["num_failed_replies"] for row in rows)
+    if not num_failed:
+        return None
+    replies = "1 reply" if num_failed == 1 else f"{num_failed} replies"
+    return f"{replies} could not be used and count as no action; traces.jsonl says why, under steps.error"
 
 
 def eval_metrics(row: Mapping[str, Any], dataset: str = "held_out") -> dict[str, float]:

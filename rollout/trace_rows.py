@@ -68,15 +68,16 @@ def _sampling_row(trajectory: Trajectory) -> dict[str, Any] | None:
 
 
 def _step_row(step: Step) -> dict[str, Any]:
-    return step_row(
+    row = step_row(
         step.action,
         text=step.completion.text,
         prefix=step.prompt.assistant_prefix,
         finish_reason=step.completion.finish_reason.value,
         num_prompt_tokens=step.completion.num_prompt_tokens,
         num_visual_tokens=step.completion.num_visual_tokens,
-        num_completion_tokens=len(step.completion.token_ids),
+        num_completion_tokens=step.completion.num_tokens,
     )
+    return row | {"error": step.completion.error} if step.completion.error else row
 
 
 def trajectory_from_row(row: TraceRow) -> Trajectory:
@@ -110,5 +111,6 @@ def _step_from_row(row: TraceRow, sampling: Sampling | None) -> Step:
         num_prompt_tokens=row["num_prompt_tokens"],
         num_visual_tokens=row["num_visual_tokens"],
         sampling=sampling if row["num_completion_tokens"] else None,
+        error=row.get("error", ""),
     )
     return Step(Prompt((), row["prefix"]), completion, action_from_row(row["action"]))

@@ -138,10 +138,13 @@ def _verdict(task: Task, trajectory: Trajectory) -> Html:
 def _step(task: Task, index: int, step: Step, clips: dict[Span, VideoClip | None]) -> Html:
     text, prefix = step.completion.text, step.prompt.assistant_prefix
     spoken = [element("span", prefix, class_="prefix"), text] if prefix else text.strip()
-    words = element("blockquote", element("p", spoken))
+    words = element("blockquote", element("p", spoken)) if spoken else None
+    missing = element("p", f"No text: {step.completion.error}", class_="fine") if step.completion.error else None
     span = step.action.span_s if isinstance(step.action, ZoomIn) else None
     seen = _clip(clips.get(span), span) if span is not None else None
-    return element("li", element("p", _step_title(task, index, step), class_="step-title"), words, seen, _tokens(step))
+    return element(
+        "li", element("p", _step_title(task, index, step), class_="step-title"), words, missing, seen, _tokens(step)
+    )
 
 
 def _step_title(task: Task, index: int, step: Step) -> Html:
@@ -168,7 +171,7 @@ def _tokens(step: Step) -> Html | None:
     if not completion.num_prompt_tokens:
         return None
     text = f"{completion.num_prompt_tokens:,} prompt tokens, {completion.num_visual_tokens:,} of them visual; "
-    text += f"{len(completion.token_ids):,} sampled"
+    text += f"{completion.num_tokens:,} sampled"
     return element("p", text, class_="fine")
 
 
