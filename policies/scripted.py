@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from videozoom.envs.actions import Answer, ZoomIn
+from videozoom.envs.actions import Action, Answer, ZoomIn
 from videozoom.envs.observation import Observation
 from videozoom.envs.protocols.base import Protocol
 from videozoom.envs.span_rules import OutOfBounds, SpanRules
@@ -59,7 +59,7 @@ class ScriptedPolicy:
         """Return one completion per request: a zoom, or at the last step an answer."""
         answering = [index for index, request in enumerate(requests) if _is_last_step(request.observation)]
         answers = dict(zip(answering, self._answers([requests[index] for index in answering]), strict=True))
-        return [answers[i] if i in answers else self._zoom(request) for i, request in enumerate(requests)]
+        return [answers[i] if i in answers else self._write(request) for i, request in enumerate(requests)]
 
     def _answers(self, requests: Sequence[Request]) -> list[Completion]:
         if self.answerer is not None:
@@ -69,11 +69,15 @@ class ScriptedPolicy:
     def _guess(self, request: Request) -> Completion:
         letters = request.task.letters
         is_oracle = self.rule is ZoomRule.ORACLE
-        letter = request.task.answer if is_oracle else letters[_rng(request).integers(len(letters))]
+        letter = request.task.answer if is_oracle else letters[rng_of(request).integers(len(letters))]
         return Completion(self.protocol.write(Answer(letter), "", request.observation))
 
-    def _zoom(self, request: Request) -> Completion:
-        return Completion(self.protocol.write(ZoomIn(self._span(request)), "", request.observation))
+    def _write(self, request: Request) -> Completion:
+        return Completion(self.protocol.write(self.look(request), "", request.observation))
+
+    def look(self, request: Request) -> Action:
+        """Return where the rule looks next."""
+        return ZoomIn(self._span(request))
 
     def _span(self, request: Request) -> Span:
         duration_s = request.observation["fast_view"].span_s.end_s
@@ -83,7 +87,7 @@ class ScriptedPolicy:
             return Span(0.0, duration_s)
         length_s = min(self.random_length_s, duration_s)
         # Whole seconds: protocols write them.
-        start_s = float(_rng(request).integers(0, int(duration_s - length_s) + 1))
+        start_s = float(rng_of(request).integers(0, int(duration_s - length_s) + 1))
         return Span(start_s, start_s + length_s)
 
 
@@ -91,5 +95,6 @@ def _is_last_step(observation: Observation) -> bool:
     return observation["step"] == observation["max_steps"] - 1
 
 
-def _rng(request: Request) -> np.random.Generator:
+def rng_of(request: Request) -> np.random.Generator:
+    """Return where the chance of one request comes from."""
     return np.random.default_rng(request.seed)
