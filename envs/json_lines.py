@@ -35,7 +35,7 @@ class JsonLinesWriter:
         Raises:
             ValueError: A row is no JSON; not-a-number and infinity are none. Nothing is written then.
         """
-        data = memoryview("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
+        data = memoryview(_encoded(rows))
         while data:
             data = data[self._file.write(data) :]
 
@@ -52,6 +52,18 @@ class JsonLinesWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def append_json_line(path: Path, row: Mapping[str, Any]) -> None:
+    """Append one object in one write, creating file and folder; processes may share the file. Nothing is repaired.
+
+    Raises:
+        ValueError: The row is no JSON; not-a-number and infinity are none.
+    """
+    data = _encoded([row])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab", buffering=0) as file:
+        file.write(data)
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -92,6 +104,10 @@ def keep_json_lines(path: Path, is_kept: Callable[[dict[str, Any]], bool]) -> No
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_bytes(b"".join(json.dumps(row).encode() + b"\n" for row in read_json_lines(path) if is_kept(row)))
     os.replace(temporary, path)
+
+
+def _encoded(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
