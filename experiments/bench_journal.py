@@ -51,7 +51,7 @@ class Journal:
         """Whether there were measurements that do not count."""
         if found is None or not is_continued:
             path.unlink(missing_ok=True)
-            found = _Content(about, dict(kept), {})
+            found = _Content(dict(about), dict(kept), {})
         self.kept, self._outcomes = found.kept, found.outcomes
         self._writer = JsonLinesWriter(path)
         if not is_continued:

@@ -69,8 +69,8 @@ class _Folders:
     @contextmanager
     def of(self, job: Job) -> Iterator[Path]:
         if not job.is_prepared:
-            with self._new() as path:
-                yield Path(path)
+            with self._new() as name:
+                yield Path(name)
             return
         if job not in self._prepared:
             path = Path(self._stack.enter_context(self._new()))

@@ -74,7 +74,8 @@ class Subject:
             raise UserError(
                 f"cannot measure on {str(error).removesuffix('.')}; give a video that can be read"
             ) from error
-        return cls(name, path, index, *whole.frames.shape[1:3], memory_bytes=free_bytes())
+        height_px, width_px = whole.frames.shape[1:3]
+        return cls(name, path, index, height_px, width_px, free_bytes())
 
     @property
     def fast(self) -> View:

@@ -120,7 +120,7 @@ class _Stack:
         self, layer_idx: int, query_RHD: Tensor, scaling: float, backend: AttentionBackend
     ) -> tuple[Tensor, Tensor]:
         """Return output `[R, H, D]` and log-sum-exp `[R, H]` of its rows' queries."""
-        num_rows, heads, size = query_RHD.shape
+        _, heads, size = query_RHD.shape
         shape = (len(self._nodes), self._most_rows, heads, size)
         if not self._is_dense:
             padded = query_RHD.new_zeros(shape[0] * shape[1], heads, size)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,7 @@ def test_a_held_prefix_is_computed_once(policy: QwenVLPolicy, monkeypatch: pytes
     with policy.episodes():
         held = sampled(policy, steps)
     trees = [TokenTree.of([policy.renderer.render(prompt) for prompt in prompts]) for prompts in steps]
-    both = [TokenTree.of([policy.renderer.render(p) for p in (*a, *b)]) for a, b in zip(steps, steps[1:], strict=False)]
+    both = [TokenTree.of([policy.renderer.render(p) for p in (*a, *b)]) for a, b in pairwise(steps)]
     # What a step adds to the tree of the one before, at least each prompt's last token.
     added = [tree.num_tokens - before.num_tokens for tree, before in zip(both, trees, strict=False)]
     assert counted.num_rows == [trees[0].num_tokens, *added]
