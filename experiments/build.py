@@ -46,6 +46,7 @@ def check_config(config: Config, *, may_be_endpoint: bool = False) -> None:
         UserError: the prompt texts cannot be used, or a chat server is to learn.
         CheckpointError: `policy.checkpoint` cannot be used.
         BackendError: the package of `video.backend` is missing or cannot be loaded.
+        AttentionBackendError: this torch has no `policy.text_attention`.
     """
     if config.policy.kind == "endpoint" and not may_be_endpoint:
         raise UserError(
@@ -59,6 +60,10 @@ def check_config(config: Config, *, may_be_endpoint: bool = False) -> None:
         from videozoom.policies.qwen_vl import check_checkpoint
 
         check_checkpoint(config.policy.checkpoint, attention=config.policy.attention)
+    if config.policy.text_attention == "cuda":
+        from videozoom.policies.attention_backends import check_cuda
+
+        check_cuda()
 
 
 def build_tasks(source: DataSource, videos: Path, *, name: str = "videos") -> tuple[Task, ...]:
@@ -180,6 +185,7 @@ def model_source(config: Config, checkpoint: Path) -> ModelSource:
         checkpoint,
         dtype=policy.dtype,
         attention=policy.attention,
+        text_attention=policy.text_attention,
         freeze_vision=policy.freeze_vision,
         gradient_checkpointing=policy.gradient_checkpointing,
         feature_budget=FeatureBudget(

@@ -27,9 +27,11 @@ USER_ERRORS = frozenset(
         "videozoom.envs.task_files.TaskFileError",
         "videozoom.envs.videos.reader.BackendError",
         "videozoom.envs.generated.recipe.RecipeError",
+        "videozoom.policies.attention_backends.AttentionBackendError",
         "videozoom.policies.chat_client.EndpointError",
         "videozoom.policies.qwen_vl.CheckpointError",
         "videozoom.policies.token_tree.TokenBudgetError",
+        "videozoom.policies.tree_attention.TextModelError",
     }
 )
 """Exceptions that are the user's mistake, by name: importing their modules here would be slow."""

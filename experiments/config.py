@@ -193,6 +193,10 @@ class Policy(Section):
     """Whether the learner keeps only the inputs of layers and computes the rest again: less memory, a third slower."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     attention: Literal["sdpa", "flash_attention_2"] = "sdpa"
+    """What computes attention in the vision tower."""
+    text_attention: Literal["auto", "cpu", "cuda", "reference"] = "auto"
+    """What computes attention where sequences share what they begin with: the flash kernels of the device, which `auto`
+    takes where they work, or `reference`, which is slower and works everywhere."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

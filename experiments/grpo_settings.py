@@ -44,6 +44,7 @@ class ModelSource(_Shared):
     checkpoint: Path
     dtype: str = "float32"
     attention: str = "sdpa"
+    text_attention: str = "auto"
     freeze_vision: bool = True
     gradient_checkpointing: bool = False
     feature_budget: FeatureBudget = field(default_factory=FeatureBudget)
@@ -53,6 +54,7 @@ class ModelSource(_Shared):
 
         Raises:
             CheckpointError: The folder is no checkpoint of a Qwen2.5-VL model.
+            AttentionBackendError: `text_attention` does not work in this process.
         """
         import torch
 
@@ -62,12 +64,15 @@ class ModelSource(_Shared):
             self.checkpoint,
             dtype=self.dtype,
             attention=self.attention,
+            text_attention=self.text_attention,
             freeze_vision=self.freeze_vision,
             gradient_checkpointing=self.gradient_checkpointing,
             feature_budget=self.feature_budget,
             sampling=sampling,
         )
         policy.model.to("cuda" if torch.cuda.is_available() else "cpu")
+        # Asking for it tries it.
+        _ = policy.attention_backend
         return policy
 
 

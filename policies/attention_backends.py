@@ -79,6 +79,15 @@ def backend_for(device: torch.device, dtype: torch.dtype, name: str = "auto") ->
     return _backend_for(device.type, dtype, name)
 
 
+def check_cuda() -> None:
+    """Raise `AttentionBackendError` if this torch can never have the backend called `cuda`."""
+    if not torch.backends.cuda.is_built():
+        raise AttentionBackendError(
+            f"policy.text_attention is 'cuda', but torch {torch.__version__} is built without CUDA; "
+            "install one with it, or use 'auto' or 'reference'"
+        )
+
+
 def merge(out_a: Tensor, lse_a: Tensor, out_b: Tensor, lse_b: Tensor) -> tuple[Tensor, Tensor]:
     """Return attention over the keys of both parts: outputs `[..., D]` and log-sum-exps `[...]`, float32 or better.
 

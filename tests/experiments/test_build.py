@@ -20,9 +20,11 @@ from videozoom.experiments.build import (
     evidence_length_s,
     model_source,
 )
+from videozoom.experiments.cli import is_user_error
 from videozoom.experiments.config_data import DataSource, GeneratedVideos
 from videozoom.experiments.config_files import load_config
 from videozoom.experiments.errors import UserError
+from videozoom.policies.attention_backends import AttentionBackendError
 from videozoom.policies.qwen_vl import CheckpointError
 
 CORPUS = ["Which sign appears in the red scene?", "The red scene shows bars."] * 2
@@ -83,6 +85,27 @@ def test_a_backend_that_is_not_installed_is_told_before_anything_else(monkeypatc
         with pytest.raises(BackendError, match=r"video backend 'decord' .* run: pip install 'videozoom\[decord\]'"):
             build(config)
     check_config(load_config("demo"))
+
+
+def test_attention_kernels_that_are_not_there_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = load_config("demo", ["policy.text_attention=cuda"])
+    monkeypatch.setattr("torch.backends.cuda.is_built", lambda: False)
+    with pytest.raises(AttentionBackendError, match="is built without CUDA; install one with it, or use 'auto'"):
+        check_config(config)
+    monkeypatch.setattr("torch.backends.cuda.is_built", lambda: True)
+    check_config(config)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(
+        AttentionBackendError, match="'cuda', but the model is on 'cpu': use 'auto' or 'reference'"
+    ) as raised:
+        build_policy(config, tmp_path, lambda: ["a b"] * 2)
+    assert is_user_error(raised.value)
+
+
+def test_the_reference_can_be_asked_for(tmp_path: Path) -> None:
+    for override, name in (("text_attention=reference", "reference"), ("dtype=float32", "cpu")):
+        policy = build_policy(load_config("demo", [f"policy.{override}"]), tmp_path, lambda: ["a b"] * 2)
+        assert policy.attention_backend.name == name
 
 
 def test_protocol_settings_reach_the_protocol(tmp_path: Path) -> None:
