@@ -65,7 +65,7 @@ class TokenDistribution:
 
         sorted_NV, order_NV = logits_NV.sort(dim=-1, descending=True, stable=True)
         ranks_V = torch.arange(logits_NV.shape[-1], device=logits_NV.device)
-        is_in_NV = (ranks_V < self.top_k).expand_as(logits_NV) if self.top_k else torch.ones_like(logits_NV, dtype=torch.bool)
+        is_in_NV = (ranks_V < (self.top_k or len(ranks_V))).expand_as(logits_NV)
         if self.top_p < 1.0:
             probabilities_NV = torch.softmax(sorted_NV.masked_fill(~is_in_NV, float("-inf")), dim=-1)
             before_NV = probabilities_NV.cumsum(dim=-1) - probabilities_NV
