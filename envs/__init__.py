@@ -24,7 +24,9 @@ _EXPORTS = {
     "VideoClip": "observation",
     "VideoStore": "video_store",
     "VideoZoomEnv": "video_zoom",
+    "ZoomEnvError": "check",
     "ZoomIn": "actions",
+    "check_zoom_env": "check",
     "load_tasks": "task_files",
     "save_tasks": "task_files",
 }
