@@ -10,8 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from videozoom.envs.caption_tree_env import CaptionTreeEnv
 from videozoom.envs.generated.generate import generate
 from videozoom.envs.observation import VideoDecodeError
+from videozoom.envs.protocols.longvideo_r1 import LongVideoR1Protocol
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
 from videozoom.envs.sampling import FrameSizing, FrameSpacing
 from videozoom.envs.span_rules import SpanRules
@@ -20,6 +22,7 @@ from videozoom.envs.tasks import Task
 from videozoom.envs.video_store import Resize, VideoStore
 from videozoom.envs.video_zoom import VideoZoomEnv
 from videozoom.envs.videos.reader import Backend, build_reader
+from videozoom.experiments.build_captions import build_caption_env_maker
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_data import DataSource
 from videozoom.experiments.errors import UserError
@@ -32,7 +35,7 @@ from videozoom.rewards.rubric import Rubric
 if TYPE_CHECKING:
     from videozoom.policies.qwen_vl import QwenVLPolicy
 
-MakeEnv = Callable[[], VideoZoomEnv]
+MakeEnv = Callable[[], VideoZoomEnv | CaptionTreeEnv]
 
 
 def check_config(config: Config, *, may_be_endpoint: bool = False) -> None:
@@ -142,7 +145,7 @@ def build_frames(config: Config) -> VideoStore:
     )
 
 
-def build_protocol(config: Config) -> LoveR1Protocol:
+def build_protocol(config: Config) -> LoveR1Protocol | LongVideoR1Protocol:
     """Return the protocol, its wording loaded.
 
     Raises:
@@ -150,12 +153,14 @@ def build_protocol(config: Config) -> LoveR1Protocol:
     """
     protocol = config.protocol
     try:
+        if protocol.name == "longvideo_r1":
+            return LongVideoR1Protocol(protocol.prompts, parser=protocol.parser or "first")
         return LoveR1Protocol(
             protocol.prompts,
             timestamps=protocol.timestamps,
             timestamp_scale=protocol.timestamp_scale,
             timestamp_plate=protocol.timestamp_plate,
-            parser=protocol.parser,
+            parser=protocol.parser or "rl",
         )
     except (OSError, ValueError) as error:
         raise UserError(f"protocol.prompts is {protocol.prompts!r}, which cannot be used: {error}") from error
@@ -164,7 +169,13 @@ def build_protocol(config: Config) -> LoveR1Protocol:
 def build_env_maker(
     config: Config, tasks: tuple[Task, ...], frames: VideoStore, *, span_rules: SpanRules | None = None
 ) -> MakeEnv:
-    """Return a function that makes environments sharing one frame reader; `span_rules` replaces the config's."""
+    """Return a function that makes environments sharing what they read from; `span_rules` replaces the config's.
+
+    Raises:
+        UserError: captions are to come from the truth of videos that are not generated.
+    """
+    if config.env.kind == "caption_tree":
+        return build_caption_env_maker(config, tasks)
     rules = span_rules or SpanRules(**config.env.span_rules.model_dump())
     rubric = Rubric.from_weights(config.reward.model_dump())
     # The task of an episode comes with `reset`: one stands for all here, so that making an environment costs nothing.

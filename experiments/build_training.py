@@ -1,14 +1,20 @@
 """From a config to what its trainings are made of: tasks, stages, model and recipe."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
+from videozoom.envs.captions.tree import Level
+from videozoom.envs.observation import FrameSource
+from videozoom.envs.protocols.love_r1 import LoveR1Protocol
 from videozoom.envs.tasks import Task
 from videozoom.envs.video_store import VideoStore
 from videozoom.experiments.build import build_env_maker, build_frames, build_protocol, build_sampling, build_tasks
-from videozoom.experiments.cold_start import SupervisedStage
-from videozoom.experiments.cold_start_data import Objective
+from videozoom.experiments.build_captions import build_caption_env_maker
+from videozoom.experiments.cold_start_captions import CaptionAnnotator
+from videozoom.experiments.cold_start_data import ColdStartData
+from videozoom.experiments.cold_start_stage import Annotate, Annotator, Objective, SupervisedStage
 from videozoom.experiments.config import Config
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.grpo_settings import GrpoSettings, ModelSource, World
@@ -97,6 +103,19 @@ def grpo_world(config: Config, data: TrainingData) -> World:
         max_steps=config.env.max_steps,
         frames=data.frames,
     )
+
+
+def build_annotate(config: Config, frames: FrameSource) -> Annotate:
+    """Return what makes the annotator of some tasks for a config's protocol, showing it `frames`."""
+    protocol = build_protocol(config)
+    if isinstance(protocol, LoveR1Protocol):
+        return partial(ColdStartData, frames=frames, protocol=protocol)
+    times_from = Level(config.captions.times_from)
+
+    def annotate(tasks: Sequence[Task]) -> Annotator:
+        return CaptionAnnotator(tasks, build_caption_env_maker(config, tasks), protocol, times_from)
+
+    return annotate
 
 
 def supervised_stages(config: Config) -> list[SupervisedStage]:

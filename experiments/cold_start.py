@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from videozoom.envs.observation import FrameSource, VideoDecodeError
-from videozoom.envs.protocols.love_r1 import LoveR1Protocol
+from videozoom.envs.observation import VideoDecodeError
 from videozoom.envs.tasks import Task
-from videozoom.experiments.cold_start_data import ColdStartData, Objective
+from videozoom.experiments.cold_start_stage import Annotate, Annotator, SupervisedStage
 from videozoom.experiments.progress import progress
-from videozoom.policies.optimizers import OptimizerName, build_optimizer, trapezoid
+from videozoom.policies.optimizers import build_optimizer, trapezoid
 from videozoom.policies.supervised import SupervisedSample, supervised_update
 
 if TYPE_CHECKING:
@@ -30,32 +29,6 @@ Log = Callable[[str, int, dict[str, float]], None]
 """Takes the stage's name, the step within it from 1, and metrics."""
 
 
-@dataclass(frozen=True, slots=True)
-class SupervisedStage:
-    """One stage: what is imitated, for how long, and how."""
-
-    name: str
-    objectives: Mapping[Objective, float]
-    """What is imitated, each with its weight."""
-    sources: Mapping[str, float]
-    """Names of task sources, each with its weight."""
-    num_steps: int
-    excerpt_pairs: tuple[int, ...] = (1, 2, 2, 3, 4)
-    """How many moments excerpts of `reading` show, in frame pairs."""
-    wrong_clip_share: float = 0.25
-    """Share of `cot` that zooms after a wrong clip."""
-    first_scene_bias: float = 0.0
-    """Share of first zooms in `cot` that go to the first scene: a planted mistake."""
-    batch_size: int = 32
-    optimizer: OptimizerName = OptimizerName.MUON
-    lr: float = 2e-3
-    num_warmup: int = 20
-    decay_from: float = 0.5
-    final_lr_fraction: float = 0.05
-    until_loss: float | None = None
-    """The decay begins as soon as the mean loss of some steps is below this, and the stage is that much shorter."""
-
-
 @dataclass(slots=True)
 class ColdStart:
     """Runs stages on a policy, vision tower included: a tiny model starts from nothing.
@@ -66,13 +39,12 @@ class ColdStart:
     """
 
     tasks: Mapping[str, Sequence[Task]]
-    frames: FrameSource
-    protocol: LoveR1Protocol
+    annotate: Annotate
     seed: int
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     log_every: int = 10
-    _data: dict[str, ColdStartData] = field(default_factory=dict, init=False)
+    _annotators: dict[str, Annotator] = field(default_factory=dict, init=False)
 
     def run(self, policy: "QwenVLPolicy", stages: Sequence[SupervisedStage], log: Log) -> None:
         """Train `policy` through all stages, then freeze its vision tower again if it was frozen."""
@@ -122,18 +94,9 @@ class ColdStart:
 
     def _sample(self, stage: SupervisedStage, rng: np.random.Generator) -> SupervisedSample:
         name, objective = _draw(stage.sources, rng), _draw(stage.objectives, rng)
-        if name not in self._data:
-            self._data[name] = ColdStartData(self.tasks[name], self.frames, self.protocol)
-        data = self._data[name]
-        match objective:
-            case Objective.READING:
-                return data.reading(rng, num_pairs=stage.excerpt_pairs)
-            case Objective.GROUNDING:
-                return data.grounding(rng)
-            case Objective.COT:
-                return data.cot(rng, wrong_clip_share=stage.wrong_clip_share, first_scene_bias=stage.first_scene_bias)
-            case Objective.GUESS:
-                return data.guess(rng)
+        if name not in self._annotators:
+            self._annotators[name] = self.annotate(self.tasks[name])
+        return self._annotators[name].sample(objective, stage, rng)
 
 
 class _Pace:

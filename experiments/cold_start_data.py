@@ -11,7 +11,6 @@ forces an answer although no clip shows what is asked. Source: LOVE-R1, Sec. 4.1
 
 import math
 from collections.abc import Sequence
-from enum import StrEnum
 
 import numpy as np
 
@@ -32,6 +31,7 @@ from videozoom.envs.observation import EPISODE_KINDS, FrameSource, Observation, 
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
 from videozoom.envs.sampling import FRAMES_PER_PATCH
 from videozoom.envs.tasks import EpisodeKind, Span, Task
+from videozoom.experiments.cold_start_stage import Objective, SupervisedStage
 from videozoom.policies.supervised import SupervisedSample
 
 _EMPTY_SHARE = 0.08
@@ -41,22 +41,27 @@ _MOST_OTHERS = 2
 _SLACK = 1e-6
 
 
-class Objective(StrEnum):
-    """What a cold-start stage imitates."""
-
-    READING = "reading"
-    GROUNDING = "grounding"
-    COT = "cot"
-    GUESS = "guess"
-
-
 class ColdStartData:
-    """Draws supervised samples from tasks of generated videos."""
+    """Draws supervised samples from tasks of generated videos. Implements `Annotator` for LOVE-R1."""
+
+    objectives = tuple(Objective)
 
     def __init__(self, tasks: Sequence[Task], frames: FrameSource, protocol: LoveR1Protocol) -> None:
         """Take tasks whose metadata tell the events."""
         self.tasks, self.frames, self.protocol = tuple(tasks), frames, protocol
         self.plain_protocol = protocol.without_instruction()
+
+    def sample(self, objective: Objective, stage: SupervisedStage, rng: np.random.Generator) -> SupervisedSample:
+        """Return a sample of an objective, with the dials of a stage."""
+        match objective:
+            case Objective.READING:
+                return self.reading(rng, num_pairs=stage.excerpt_pairs)
+            case Objective.GROUNDING:
+                return self.grounding(rng)
+            case Objective.COT:
+                return self.cot(rng, wrong_clip_share=stage.wrong_clip_share, first_scene_bias=stage.first_scene_bias)
+            case Objective.GUESS:
+                return self.guess(rng)
 
     def reading(self, rng: np.random.Generator, *, num_pairs: Sequence[int] = (1, 2, 2, 3, 4)) -> SupervisedSample:
         """Return a sample of early stage 1: list the scenes of an excerpt, some moments of the fast view.

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from videozoom.envs import span_rules
 from videozoom.envs.spaces import MAX_STEPS_LIMIT
+from videozoom.experiments.config_captions import Captions
 from videozoom.experiments.config_data import Count, CountOrZero, Data, Fraction, NonNegative, Positive, Section
 from videozoom.experiments.config_endpoint import Endpoint
 from videozoom.policies.tiny import TinySize
@@ -68,17 +69,18 @@ class Video(Section):
 class Protocol(Section):
     """How observations become prompts and text becomes actions."""
 
-    name: Literal["love_r1"] = "love_r1"
-    prompts: str = "love_r1"
-    """Folder of the prompt texts, or the name of a shipped one."""
+    name: Literal["love_r1", "longvideo_r1"] = "love_r1"
+    prompts: str | None = None
+    """Folder of the prompt texts, or the name of a shipped one; null for the one that is called like the protocol."""
     timestamps: bool = True
     """Whether the time in seconds is drawn on every frame."""
     timestamp_scale: Count = 2
     """Pixels per cell of the 3x5 digits on small frames."""
     timestamp_plate: bool = False
     """Whether the digits stand on a black plate, so that they look the same in front of any picture."""
-    parser: Literal["rl", "eval"] = "rl"
-    """How completions are read: as in the released training code, or as in its evaluation code."""
+    parser: Literal["rl", "eval", "first"] | None = None
+    """How completions are read: as in the released training code, or as in its evaluation code, where they differ;
+    `first` (LongVideo-R1 only): what is finished first counts. null is `rl` for LOVE-R1, `first` for LongVideo-R1."""
 
 
 class SpanRules(Section):
@@ -114,6 +116,8 @@ class SpanRules(Section):
 class Env(Section):
     """The world's rules."""
 
+    kind: Literal["video_zoom", "caption_tree"] = "video_zoom"
+    """What is looked at: frames of the video, or captions of its parts (see `captions`)."""
     max_steps: Annotated[int, Field(ge=1, le=MAX_STEPS_LIMIT)] = 3
     """Steps of an episode, the last one forced to answer."""
     mask_unreadable: bool = True
@@ -352,6 +356,7 @@ class Config(Section):
     video: Video = Video()
     protocol: Protocol = Protocol()
     env: Env = Env()
+    captions: Captions = Captions()
     reward: Reward = Reward()
     policy: Policy = Policy()
     rollout: Rollout = Rollout()
@@ -364,6 +369,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        kind = "caption_tree" if self.protocol.name == "longvideo_r1" else "video_zoom"
+        if self.env.kind != kind:
+            raise ValueError(f"protocol.name is {self.protocol.name}, which needs env.kind={kind}, not {self.env.kind}")
         for index, stage in enumerate(self.cold_start.stages):
             for source in stage.sources:
                 if source not in self.data.cold_start:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from videozoom.envs.protocols.love_r1 import LoveR1Protocol
+from videozoom.envs.protocols.base import Protocol
 from videozoom.envs.task_files import write_atomically
 from videozoom.envs.tasks import EpisodeKind, Task
 from videozoom.envs.video_store import VideoStore
@@ -20,6 +20,7 @@ from videozoom.experiments.build import (
     evidence_length_s,
     model_source,
 )
+from videozoom.experiments.build_captions import build_width_rule
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_endpoint import UNDECIDING
 from videozoom.experiments.config_files import dump_config, load_config
@@ -30,6 +31,7 @@ from videozoom.experiments.run_folder import RunFolder
 from videozoom.policies.base import Policy
 from videozoom.policies.parallel import as_completed
 from videozoom.policies.scripted import SCRIPTED_SPAN_RULES, ScriptedPolicy, ZoomRule
+from videozoom.policies.scripted_reading import ScriptedReader
 from videozoom.rollout.runner import EpisodeSpec, MakeEnv, run_episodes
 from videozoom.rollout.trace_rows import trace_row, trajectory_from_row
 from videozoom.rollout.traces import TraceWriter, read_traces
@@ -68,7 +70,7 @@ class Evaluator:
     """
 
     tasks: Sequence[Task]
-    protocol: LoveR1Protocol
+    protocol: Protocol
     traces: TraceWriter
     batch_size: int
     seed: int = 0
@@ -116,10 +118,19 @@ def model_contestant(config: Config, name: str, policy: "Model", make_env: MakeE
 def scripted_contestant(
     config: Config, rule: ZoomRule, tasks: tuple[Task, ...], frames: VideoStore, answerer: Policy | None
 ) -> Contestant:
-    """Return a zoom rule, answered by `answerer`; a random clip is as long as the evidence is on average."""
+    """Return a rule for where to look, answered by `answerer`; a random clip has the mean length of the evidence."""
+    num_parallel = None if answerer is None else _num_parallel(config)
+    if config.env.kind == "caption_tree":
+        reader = ScriptedReader(
+            rule,
+            build_protocol(config),
+            width_rule=build_width_rule(config),
+            max_visits=config.env.max_steps - 1,
+            answerer=answerer,
+        )
+        return Contestant(rule.value, reader, build_env_maker(config, tasks, frames), reader.num_steps, num_parallel)
     scripted = ScriptedPolicy(rule, build_protocol(config), answerer=answerer, random_length_s=evidence_length_s(tasks))
     make_env = build_env_maker(config, tasks, frames, span_rules=SCRIPTED_SPAN_RULES)
-    num_parallel = None if answerer is None else _num_parallel(config)
     return Contestant(rule.value, scripted, make_env, rule.num_steps, num_parallel)
 
 
@@ -224,8 +235,10 @@ def _folder(config: Config, *, resume: bool, overwrite: bool) -> RunFolder:
     return run
 
 
+_SEERS = ("captioner", "video_qa")
 _UNDECIDING: dict[str, Any] = {
     "video": {"cache_mib", "cache", "cache_gib", "cold_cache_gib"},
+    "captions": {"cache": True, "cache_gib": True, **{who: {"endpoint": set(UNDECIDING)} for who in _SEERS}},
     "policy": {"endpoint": set(UNDECIDING)},
 }
 """Settings that no result depends on."""
@@ -233,7 +246,7 @@ _UNDECIDING: dict[str, Any] = {
 
 def _deciding_settings(config: Config) -> Iterator[tuple[str, Any]]:
     """Yield names and values of the settings that an episode depends on."""
-    sections = ("video", "protocol", "env", "reward", "policy")
+    sections = ("video", "protocol", "env", "captions", "reward", "policy")
     values = config.model_dump(mode="json", include=set(sections), exclude=_UNDECIDING)
     yield from _leaves(values)
     yield "seed", config.seed

@@ -18,6 +18,7 @@ from videozoom.experiments.build import (
     build_tasks,
     check_config,
 )
+from videozoom.experiments.build_training import build_annotate
 from videozoom.experiments.config import Config
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.parity_comparison import Comparison, compare
@@ -25,7 +26,7 @@ from videozoom.experiments.parity_recorder import TokenRecorder
 from videozoom.experiments.parity_rows import parity_rows, print_parity, verdict, worst
 from videozoom.experiments.parity_zooms import MadeUpZooms
 from videozoom.experiments.progress import console, progress
-from videozoom.experiments.tiny_corpus import tiny_corpus
+from videozoom.experiments.tiny_corpus import BlankFrames, tiny_corpus
 from videozoom.rollout.groups import plan_groups, sample_groups
 from videozoom.rollout.types import Group
 
@@ -66,7 +67,9 @@ def run_parity(config: Config, *, num_groups: int = 4, tolerance: float | None =
     tasks = _tasks(config, num_groups)
     with tempfile.TemporaryDirectory() as folder:
         policy = build_policy(
-            config, Path(folder), lambda: tiny_corpus(tasks, build_protocol(config), seed=config.seed)
+            config,
+            Path(folder),
+            lambda: tiny_corpus(tasks, build_annotate(config, BlankFrames()), seed=config.seed),
         )
     sampled = _sampled(config, policy, tasks, num_groups)
     rows = parity_rows(sampled.comparisons)

@@ -10,6 +10,7 @@ from videozoom.envs.task_files import write_atomically
 from videozoom.experiments.build import build_env_maker, build_policy, build_protocol, check_config, model_source
 from videozoom.experiments.build_training import (
     TrainingData,
+    build_annotate,
     grpo_name,
     grpo_settings,
     grpo_world,
@@ -25,7 +26,7 @@ from videozoom.experiments.grpo_training import Schedule, Trained, train_grpo
 from videozoom.experiments.report import write_report
 from videozoom.experiments.result_rows import eval_metrics, print_results
 from videozoom.experiments.run_folder import RunFolder
-from videozoom.experiments.tiny_corpus import tiny_corpus
+from videozoom.experiments.tiny_corpus import BlankFrames, tiny_corpus
 from videozoom.experiments.tracking import STEP, Trackers, open_tracker
 from videozoom.rollout.traces import TraceWriter
 from videozoom.rollout.video_metrics import VideoMeter
@@ -81,13 +82,12 @@ def run_cold_start(config: Config, run: RunFolder, data: TrainingData, tracker: 
     folder = run.checkpoints / START
     if folder.is_dir():
         return folder
-    protocol = build_protocol(config)
     tasks = [task for part in (*data.cold_start.values(), data.train) for task in part]
-    policy = build_policy(config, run.checkpoints / "untrained", lambda: tiny_corpus(tasks, protocol, seed=config.seed))
+    blank = build_annotate(config, BlankFrames())
+    policy = build_policy(config, run.checkpoints / "untrained", lambda: tiny_corpus(tasks, blank, seed=config.seed))
     cold_start = ColdStart(
         data.cold_start,
-        data.frames,
-        protocol,
+        build_annotate(config, data.frames),
         config.seed,
         weight_decay=config.cold_start.weight_decay,
         max_grad_norm=config.cold_start.grad_clip_norm,

@@ -34,7 +34,7 @@ def events_of(task: Task) -> tuple[Event, ...]:
         ValueError: the task is not of a generated video.
     """
     if "events" not in task.metadata:
-        raise ValueError(f"task {task.task_id!r} has no events in its metadata: the cold start needs generated videos")
+        raise ValueError(f"task {task.task_id!r} has no events in its metadata: it is not of a generated video")
     return tuple(sorted(cast("Sequence[Event]", task.metadata["events"]), key=lambda event: event["start_s"]))
 
 

@@ -1,16 +1,20 @@
 """A few real generated videos with everything that reads them, at the sizes of the demo."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from videozoom.envs.generated.generate import generate
 from videozoom.envs.generated.recipe import VideoRecipe
 from videozoom.envs.messages import Prompt, TextPart
+from videozoom.envs.observation import FrameSource
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
 from videozoom.envs.task_files import load_tasks
 from videozoom.envs.tasks import Task
 from videozoom.envs.video_store import VideoStore
 from videozoom.experiments.build import build_frames, build_protocol
+from videozoom.experiments.cold_start_data import ColdStartData
+from videozoom.experiments.cold_start_stage import Annotate
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import load_config
 
@@ -40,12 +44,18 @@ def make_generated_world(folder: Path) -> GeneratedWorld:
     single = VideoRecipe(**common, decoy_probability=1.0, seed=11)
     double = VideoRecipe(**common, evidence_events=2, seed=12)
     config = load_config("demo", [f"video.cache={folder / 'cache'}"])
+    protocol = build_protocol(config)
+    assert isinstance(protocol, LoveR1Protocol)
     return GeneratedWorld(
         tasks=load_tasks(generate(single, folder / "single")),
         pairs=load_tasks(generate(double, folder / "double")),
         frames=build_frames(config),
-        protocol=build_protocol(config),
+        protocol=protocol,
     )
+
+
+def annotate(world: GeneratedWorld, frames: FrameSource) -> Annotate:
+    return partial(ColdStartData, frames=frames, protocol=world.protocol)
 
 
 def smoke_config(videos: Path, run_dir: Path, *overrides: str) -> Config:

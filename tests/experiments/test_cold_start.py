@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from generated_world import GeneratedWorld
+from generated_world import GeneratedWorld, annotate
 
 from videozoom.envs.observation import VideoClip, VideoDecodeError
 from videozoom.envs.tasks import Span
-from videozoom.experiments.cold_start import ColdStart, SupervisedStage
-from videozoom.experiments.cold_start_data import Objective
-from videozoom.experiments.tiny_corpus import tiny_corpus
+from videozoom.experiments.cold_start import ColdStart
+from videozoom.experiments.cold_start_stage import Objective, SupervisedStage
+from videozoom.experiments.tiny_corpus import BlankFrames, tiny_corpus
 from videozoom.policies.qwen_vl import QwenVLPolicy
 from videozoom.policies.tiny import TinySize, build_tiny
 from videozoom.rollout.metrics import check_names
@@ -53,7 +53,7 @@ class BrokenFrames:
 
 @pytest.fixture(scope="module")
 def folder(generated: GeneratedWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    corpus = tiny_corpus(generated.tasks, generated.protocol)
+    corpus = tiny_corpus(generated.tasks, annotate(generated, BlankFrames()))
     return build_tiny(tmp_path_factory.mktemp("tiny"), corpus, size=SIZE)
 
 
@@ -67,7 +67,8 @@ def trained(
 ) -> tuple[dict[str, torch.Tensor], Logged]:
     policy = QwenVLPolicy.from_checkpoint(folder)
     logged: Logged = []
-    settings = {"tasks": {"all": world.tasks}, "frames": world.frames, "protocol": world.protocol} | settings
+    frames = settings.pop("frames", world.frames)
+    settings = {"tasks": {"all": world.tasks}, "annotate": annotate(world, frames)} | settings
     cold_start = ColdStart(seed=seed, **settings)
     cold_start.run(policy, stages, lambda name, step, metrics: logged.append((name, step, metrics)))
     return {name: value.detach() for name, value in policy.model.named_parameters()}, logged
@@ -118,7 +119,8 @@ def test_the_vision_tower_learns_and_is_frozen_again(generated: GeneratedWorld, 
     before = [parameter.detach().clone() for parameter in tower.parameters()]
     clip = generated.frames.fast_view(generated.tasks[0].video)
     [old] = policy.features([clip])
-    ColdStart({"all": generated.tasks}, generated.frames, generated.protocol, 0).run(policy, [stage()], lambda *_: None)
+    cold_start = ColdStart({"all": generated.tasks}, annotate(generated, generated.frames), seed=0)
+    cold_start.run(policy, [stage()], lambda *_: None)
     changed = [not torch.equal(old, new) for old, new in zip(before, tower.parameters(), strict=True)]
     assert any(changed)
     assert policy.features.is_frozen
@@ -158,7 +160,7 @@ def test_without_one_readable_video_nothing_is_learned(generated: GeneratedWorld
 def test_a_stage_ends_early_once_its_loss_is_low(folder: Path, generated: GeneratedWorld) -> None:
     def steps_and_rates(until_loss: float | None) -> tuple[int, list[float]]:
         logged: Logged = []
-        cold_start = ColdStart({"all": generated.tasks}, generated.frames, generated.protocol, seed=0, log_every=1)
+        cold_start = ColdStart({"all": generated.tasks}, annotate(generated, generated.frames), seed=0, log_every=1)
         settings = stage(num_steps=40, decay_from=0.8, num_warmup=1, lr=1e-3, until_loss=until_loss)
         cold_start.run(QwenVLPolicy.from_checkpoint(folder), [settings], lambda *row: logged.append(row))
         return logged[-1][1], [row[2]["optim/lr"] for row in logged]

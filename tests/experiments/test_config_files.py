@@ -53,7 +53,7 @@ def test_a_written_configuration_reads_as_the_same(name: str, tmp_path: Path) ->
             "data.cold_start={near: {generated: {nun_videos: 3}}}",
             "did you mean 'data.cold_start.near.generated.num_videos'?",
         ),
-        ("env.zzz=1", "allowed there: max_steps, mask_unreadable, span_rules"),
+        ("env.zzz=1", "allowed there: kind, max_steps, mask_unreadable, span_rules"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest_one(override: str, advice: str) -> None:

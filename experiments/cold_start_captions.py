@@ -1,0 +1,122 @@
+"""Cold-start samples on caption trees, from generated truth: single steps of somebody who reads and then answers.
+
+Source: LongVideo-R1, released code, whose trajectories are taken apart into steps and learned one by one. There a large
+model is the annotator; here it is a rule that knows what happens in the video.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from videozoom.envs.actions import Action, Answer, GetCaption
+from videozoom.envs.caption_tree_env import CaptionTreeEnv
+from videozoom.envs.captions.tree import CaptionTree, Level, Node
+from videozoom.envs.generated.narration import NOT_SEEN, Event, describe, events_of, locate, span_of
+from videozoom.envs.messages import SampledPart
+from videozoom.envs.protocols.longvideo_r1 import LongVideoR1Protocol
+from videozoom.envs.tasks import Task
+from videozoom.experiments.cold_start_stage import Objective, SupervisedStage
+from videozoom.policies.supervised import SupervisedSample
+from videozoom.rewards.overlap import intersection_s
+
+_TOP_DOWN_SHARE = 0.5
+"""Share of the scenes that are looked for through their medium-level span although a caption told where they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """One step of the annotator."""
+
+    action: Action
+    reasoning: str
+    is_imitated: bool = True
+
+
+class CaptionAnnotator:
+    """Draws supervised samples from tasks of generated videos. Implements `Annotator` for LongVideo-R1.
+
+    Args:
+        tasks: Tasks whose metadata tell the events.
+        make_env: Makes the environment the annotator acts in.
+        protocol: What it writes in.
+        times_from: Highest level whose captions tell times: where they do not, parts are searched one after the other.
+    """
+
+    objectives = (Objective.COT, Objective.GUESS)
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        make_env: Callable[[], CaptionTreeEnv],
+        protocol: LongVideoR1Protocol,
+        times_from: Level,
+    ) -> None:
+        self._tasks, self._env, self._protocol = tuple(tasks), make_env(), protocol
+        self._knows_times = times_from is Level.HIGH
+
+    def sample(self, objective: Objective, stage: SupervisedStage, rng: np.random.Generator) -> SupervisedSample:
+        """Return a sample of an objective, with the dials of a stage."""
+        task = self._tasks[rng.integers(len(self._tasks))]
+        if objective is Objective.GUESS:
+            return self._guess(task, rng)
+        if objective is Objective.COT:
+            return self._cot(task, stage, rng)
+        raise ValueError(f"There are no samples of {objective} without frames; there are {', '.join(self.objectives)}.")
+
+    def _cot(self, task: Task, stage: SupervisedStage, rng: np.random.Generator) -> SupervisedSample:
+        """Return one step of a way to the answer: a caption to read, or the answer."""
+        moves = self._way(task, stage, rng)
+        imitated = [number for number, move in enumerate(moves) if move.is_imitated]
+        chosen = imitated[rng.integers(len(imitated))]
+        return self._step(task, moves[: chosen + 1], max_steps=max(self._env.max_steps, len(moves)))
+
+    def _guess(self, task: Task, rng: np.random.Generator) -> SupervisedSample:
+        """Return a last step that has not seen what it is asked: nothing, or the caption of another scene."""
+        others = [event for event in events_of(task) if span_of(event) not in task.evidence]
+        moves = [_Move(Answer(task.answer), NOT_SEEN)]
+        if others and rng.random() < 0.5:
+            moves.insert(0, self._look(task, others[rng.integers(len(others))]))
+        return self._step(task, moves, max_steps=len(moves))
+
+    def _way(self, task: Task, stage: SupervisedStage, rng: np.random.Generator) -> list[_Move]:
+        events = events_of(task)
+        wanted = [event for event in events if span_of(event) in task.evidence]
+        others = [event for event in events if event not in wanted]
+        moves = []
+        if rng.random() < stage.first_scene_bias:
+            moves.append(self._look(task, events[0]))
+        elif others and rng.random() < stage.wrong_clip_share:
+            # A mistake that is seen and mended, but not imitated.
+            moves.append(self._look(task, others[rng.integers(len(others))], is_imitated=False))
+        for event in wanted:
+            moves += self._search(task, event, rng)
+            if not any(move.action == self._look(task, event).action for move in moves):
+                moves.append(self._look(task, event))
+        return [*moves, _Move(Answer(task.answer), " ".join(map(describe, wanted)))]
+
+    def _search(self, task: Task, event: Event, rng: np.random.Generator) -> list[_Move]:
+        """Return the medium-level captions that are read before the scene's own."""
+        *above, part = _node_of(event, self._env.tree(task), Level.MEDIUM)
+        if not self._knows_times:
+            place = f"The {event['cue']} scene is in ({', '.join(map(str, above))})."
+            return [_Move(GetCaption((*above, number)), place) for number in range(1, part + 1)]
+        return [_Move(GetCaption((*above, part)), locate(event))] if rng.random() < _TOP_DOWN_SHARE else []
+
+    def _look(self, task: Task, event: Event, *, is_imitated: bool = True) -> _Move:
+        return _Move(GetCaption(_node_of(event, self._env.tree(task), Level.LOW)), locate(event), is_imitated)
+
+    def _step(self, task: Task, moves: Sequence[_Move], max_steps: int) -> SupervisedSample:
+        """Return the last of some moves as a sample, the others as what was said and seen before it."""
+        observation, _ = self._env.reset(options={"task": task, "max_steps": max_steps})
+        spoken = []
+        for move in moves[:-1]:
+            spoken.append(SampledPart(self._protocol.write(move.action, move.reasoning, observation)))
+            observation, *_ = self._env.step(move.action)
+        text = self._protocol.write(moves[-1].action, moves[-1].reasoning, observation)
+        return SupervisedSample(self._protocol.prompt(observation, spoken), text)
+
+
+def _node_of(event: Event, tree: CaptionTree, level: Level) -> Node:
+    """Return the node of a level that shows most of an event."""
+    return max(tree.nodes(level), key=lambda node: intersection_s(tree.span(node), span_of(event)))
