@@ -120,13 +120,13 @@ def slow_frame_indices(
 
 
 def num_frames_at(length_s: float, fps: float) -> int:
-    """Return how many frames a span takes at a rate, before any limit but a billion.
+    """Return how many frames a span takes at a rate, before any limit but a billion; negative ones for negative spans.
 
     Example:
         >>> num_frames_at(2.5, 2.0), num_frames_at(0.4, 2.0)
         (5, 0)
     """
-    return int(min(length_s * fps + _SLACK, 1e9))
+    return int(min(max(-1e9, length_s * fps + _SLACK), 1e9))
 
 
 def frame_size(height_px: int, width_px: int, budget_px: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from videozoom.envs.actions import Action, AskVideo, GetCaption, Malformed, Malf
 _MAX_IDS_LENGTH = 64
 """Longer ids are no ids: how long reading takes does not depend on what comes after."""
 _IDS = r"([0-9]{1,4}(?:\s*,\s*[0-9]{1,4}){0,7})\s*,?\s*"
+_NUMBER = re.compile(r"[0-9]+")
 _NODE = re.compile(rf"(?:\(\s*{_IDS}\)|\[\s*{_IDS}\]|{_IDS})")
 _QUOTES = ('"', "'")
 
@@ -132,4 +133,5 @@ def _unquoted(text: str) -> str:
 
 def _node(match: re.Match[str]) -> tuple[int, ...]:
     ids = next(group for group in match.groups() if group is not None)
-    return tuple(int(part) for part in ids.split(","))
+    # Not split at commas: what patterns take for a space, `int` may not.
+    return tuple(map(int, _NUMBER.findall(ids)))
