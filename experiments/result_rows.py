@@ -15,8 +15,8 @@ from videozoom.rollout.types import Trajectory
 def results_row(policy: str, pairs: Sequence[tuple[Task, Trajectory]]) -> dict[str, Any]:
     """Return what is reported of a policy; videos that could not be read are counted and left out of the rates.
 
-    Intervals are Wilson's, 95 %. A hit is any zoom of the episode that overlaps the evidence; hits and IoU are those of
-    tasks with evidence. A measure that nothing was left for is `None`.
+    Intervals are Wilson's, 95 %. A hit is any zoom of the episode, or caption that was read, whose span overlaps the
+    evidence; hits and IoU are those of tasks with evidence. A measure that nothing was left for is `None`.
     """
     readable = [(task, t) for task, t in pairs if t.status is not Status.ERROR_DECODE]
     annotated = [(task, t) for task, t in readable if task.evidence]
@@ -30,6 +30,7 @@ def results_row(policy: str, pairs: Sequence[tuple[Task, Trajectory]]) -> dict[s
         "accuracy_ci95": _interval(num_correct, len(readable)),
         "zoom_hit_rate": _rate(num_hits, len(annotated)),
         "zoom_hit_ci95": _interval(num_hits, len(annotated)),
+        "reward_mean": _mean([t.reward.total for _, t in readable]),
         "num_steps_mean": _mean([len(t.steps) for _, t in readable]),
         "span_s_mean": _mean([span.length_s for _, t in readable for span in t.spans_s]),
         "iou_mean": _mean([_best_iou(span, task) for task, t in annotated for span in t.spans_s]),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from videozoom.envs.actions import Action, Malformed, MalformedReason, ZoomIn
+from videozoom.envs.actions import Action, Answer, GetCaption, Malformed, MalformedReason, ZoomIn
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.policies.base import FinishReason
 from videozoom.rewards.overlap import any_overlap, iou
@@ -54,14 +54,14 @@ def group_metrics(groups: Sequence[Group], advantages: Sequence[NDArray[np.float
 
 
 def zoom_metrics(pairs: _Pairs) -> dict[str, float]:
-    """Return how the agent looked.
+    """Return how the agent looked; reading the caption of a span counts as a zoom.
 
     Properties of a zoom (length, overlap, validity) are over the zooms of both kinds. Habits of an episode (calls, hit,
     accuracy with and without) are over `multi_step` episodes, where zooming is the agent's own choice.
     """
     steps = [step for _, trajectory in pairs for step in trajectory.steps]
     spans = [(task, span) for task, trajectory in pairs for span in trajectory.spans_s]
-    tries = [isinstance(step.action, ZoomIn) for step in steps if isinstance(step.action, ZoomIn | Malformed)]
+    tries = [not isinstance(step.action, Malformed) for step in steps if not isinstance(step.action, Answer)]
     overlaps = [max(iou(span, evidence) for evidence in task.evidence) for task, span in spans if task.evidence]
     return {
         **_reduced("zoom/valid", tries, "rate"),
@@ -102,13 +102,16 @@ def _habit_metrics(pairs: _Pairs) -> dict[str, float]:
     }
 
 
+_LOOKS = (ZoomIn, GetCaption)
+
+
 def is_hit(task: Task, trajectory: Trajectory) -> bool:
     """Return whether any zoom of the episode overlaps the task's evidence."""
     return _first_hit_step(task.evidence, trajectory) is not None
 
 
 def _first_hit_step(evidence: Sequence[Span], trajectory: Trajectory) -> int | None:
-    zoom_steps = [index for index, step in enumerate(trajectory.steps) if isinstance(step.action, ZoomIn)]
+    zoom_steps = [index for index, step in enumerate(trajectory.steps) if isinstance(step.action, _LOOKS)]
     # A zoom at the last step is taken but not accepted, so there may be one step more than there are spans.
     for index, span in zip(zoom_steps, trajectory.spans_s, strict=False):
         if any_overlap(span, evidence):

@@ -1,10 +1,11 @@
 """Results rows by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from videozoom.envs.actions import Answer, Malformed, ZoomIn
+from videozoom.envs.actions import Answer, AskVideo, GetCaption, Malformed, ZoomIn
 from videozoom.envs.messages import Prompt
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.experiments.progress import console
@@ -26,7 +27,7 @@ def pair(
     last = Malformed("no_box") if answer is None else Answer(answer)
     actions = [*(ZoomIn(span) for span in spans), *[last] * num_steps][:num_steps]
     steps = tuple(Step(Prompt(()), Completion(""), action) for action in actions)
-    reward = RewardBreakdown(0.0, {})
+    reward = RewardBreakdown(float(len(spans)), {})
     return task, Trajectory("t", EpisodeKind.MULTI_STEP, 0, (0,), steps, status, answer, spans, reward)
 
 
@@ -45,6 +46,8 @@ def test_a_row_by_hand() -> None:
     assert row["accuracy"] == 0.5
     # A span that only touches the evidence is no hit.
     assert row["zoom_hit_rate"] == 0.5
+    # Here a reward is the number of zooms.
+    assert row["reward_mean"] == (1 + 2 + 0 + 1) / 4
     assert row["num_steps_mean"] == (2 + 3 + 1 + 3) / 4
     assert row["span_s_mean"] == (4 + 2 + 4 + 2) / 4
     # 1 for the exact span, 2 of 6 seconds for [6, 10), 0 for the others.
@@ -53,6 +56,14 @@ def test_a_row_by_hand() -> None:
     # Wilson, 2 of 4.
     assert row["accuracy_ci95"] == pytest.approx([0.1500, 0.8500], abs=1e-4)
     assert row["zoom_hit_ci95"] == row["accuracy_ci95"]
+
+
+def test_reading_the_caption_of_a_span_hits_what_it_overlaps() -> None:
+    task, zoomed = pair("A", Span(4.0, 8.0))
+    steps = (replace(zoomed.steps[0], action=GetCaption((1, 2, 1))), *zoomed.steps[1:])
+    assert results_row("mine", [(task, replace(zoomed, steps=steps))])["zoom_hit_rate"] == 1.0
+    asked = (replace(zoomed.steps[0], action=AskVideo((1, 2, 1), "Who?")), *zoomed.steps[1:])
+    assert results_row("mine", [(task, replace(zoomed, steps=asked, spans_s=()))])["zoom_hit_rate"] == 0.0
 
 
 def test_iou_is_that_with_the_nearest_evidence() -> None:
@@ -75,6 +86,7 @@ def test_without_a_readable_video_rates_are_unknown_not_zero() -> None:
         "accuracy_ci95",
         "zoom_hit_rate",
         "zoom_hit_ci95",
+        "reward_mean",
         "num_steps_mean",
         "span_s_mean",
         "iou_mean",
