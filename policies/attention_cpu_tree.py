@@ -80,20 +80,22 @@ def tree_backward(
         squares.queries.put(grad_query_KSGD, grad_query)
         squares.keys.put_sum(grad_key_KSD, grad_key)
         squares.keys.put_sum(grad_value_KSD, grad_value)
+    # The kernel works on heads in parallel: folded ones are one.
+    arranged, num_copies = (_folded, 1) if torch.get_num_threads() <= num_kv_heads else (_apart, num_groups)
     for start, end, key_start, key_end in calls.rectangles:
         grad_query, grad_key, grad_value = flash_backward(
-            _folded(grad_out_KSGD, start, end),
-            _folded(query_KSGD, start, end),
-            key_KSD[None, :, key_start:key_end],
-            value_KSD[None, :, key_start:key_end],
-            _folded(out_KSGD, start, end),
-            _folded(lse_KSG, start, end),
+            arranged(grad_out_KSGD, start, end),
+            arranged(query_KSGD, start, end),
+            key_KSD[:, key_start:key_end].expand(num_copies, -1, -1, -1),
+            value_KSD[:, key_start:key_end].expand(num_copies, -1, -1, -1),
+            arranged(out_KSGD, start, end),
+            arranged(lse_KSG, start, end),
             is_causal=False,
             scaling=scaling,
         )
-        _folded(grad_query_KSGD, start, end).add_(grad_query)
-        grad_key_KSD[:, key_start:key_end].add_(grad_key[0])
-        grad_value_KSD[:, key_start:key_end].add_(grad_value[0])
+        arranged(grad_query_KSGD, start, end).add_(grad_query)
+        grad_key_KSD[:, key_start:key_end].add_(grad_key.sum(0, dtype=lse_KSG.dtype))
+        grad_value_KSD[:, key_start:key_end].add_(grad_value.sum(0, dtype=lse_KSG.dtype))
     grad_query = _ungrouped(grad_query_KSGD).transpose(1, 2)
     return grad_query.to(key.dtype), grad_key_KSD[None].to(key.dtype), grad_value_KSD[None].to(key.dtype)
 
@@ -202,3 +204,8 @@ def _ungrouped(x_KSGD: Tensor) -> Tensor:
 def _folded(x_KSG_: Tensor, start: int, end: int) -> Tensor:
     """Return rows as a view `[1, K, L * G, ...]`."""
     return x_KSG_[:, start:end].flatten(1, 2).unsqueeze(0)
+
+
+def _apart(x_KSG_: Tensor, start: int, end: int) -> Tensor:
+    """Return rows as a view `[G, K, L, ...]`."""
+    return x_KSG_[:, start:end].movedim(2, 0)

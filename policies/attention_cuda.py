@@ -9,6 +9,7 @@ Shape legend: B batch, H query heads, K key-value heads, L length, S packed rows
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -33,7 +34,7 @@ class CudaBackend:
         if mask is not None:
             return ReferenceBackend().forward(query, key, value, is_causal=is_causal, scaling=scaling, mask=mask)
         batch, num_heads, length, size = query.shape
-        call = _Call.of_batch(batch, length, key.shape[2], query.device, is_causal=is_causal)
+        call = _batch_call(batch, length, key.shape[2], query.device, is_causal)
         out, lse = call.forward(_packed(query), _packed(key), _packed(value), scaling)
         return out.view(batch, length, num_heads, size).transpose(1, 2), lse.view(num_heads, batch, length).transpose(
             0, 1
@@ -52,7 +53,7 @@ class CudaBackend:
         scaling: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See `AttentionBackend`."""
-        call = _Call.of_batch(len(query), query.shape[2], key.shape[2], query.device, is_causal=is_causal)
+        call = _batch_call(len(query), query.shape[2], key.shape[2], query.device, is_causal)
         grads = call.backward(
             _packed(grad_out),
             _packed(query),
@@ -128,12 +129,6 @@ class _Call:
             is_causal,
         )
 
-    @classmethod
-    def of_batch(cls, batch: int, num_queries: int, num_keys: int, device: torch.device, *, is_causal: bool) -> Self:
-        """Return the call on a batch of equal lengths, packed one after the other."""
-        starts = np.arange(batch)[:, None] + np.array([0, 1])
-        return cls.of(starts * num_queries, starts * num_keys, device, is_causal=is_causal)
-
     def forward(self, query_SHD: Tensor, key_SKD: Tensor, value_SKD: Tensor, scaling: float) -> tuple[Tensor, Tensor]:
         """Return output `[rows, H, D]` and log-sum-exp `[H, rows]` of the call's queries."""
         return flash_forward(
@@ -173,6 +168,13 @@ class _Call:
             is_causal=self.is_causal,
             scaling=scaling,
         )
+
+
+@lru_cache(maxsize=256)
+def _batch_call(batch: int, num_queries: int, num_keys: int, device: torch.device, is_causal: bool) -> _Call:
+    """Return the call on a batch of equal lengths, one packed after the other; all layers of a step ask for it."""
+    bounds = np.arange(batch)[:, None] + np.array([0, 1])
+    return _Call.of(bounds * num_queries, bounds * num_keys, device, is_causal=is_causal)
 
 
 def levels(dense: Array) -> list[Array]:

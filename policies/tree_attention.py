@@ -50,12 +50,12 @@ def tree_attention(
         backend: What computes a part.
 
     Raises:
-        ValueError: The plan is for another number of queries or keys.
+        ValueError: The plan is for another number of queries or keys, or there are several sequences.
     """
-    if (query.shape[2], key.shape[2]) != (plan.num_queries, plan.num_keys):
+    if (len(query), query.shape[2], key.shape[2]) != (1, plan.num_queries, plan.num_keys):
         raise ValueError(
             f"the plan has {plan.num_queries} queries on {plan.num_keys} keys, "
-            f"but attention was given {query.shape[2]} on {key.shape[2]}"
+            f"but attention was given {query.shape[2]} on {key.shape[2]} in {len(query)} sequences"
         )
     if not plan.num_queries:
         return query.transpose(1, 2)

@@ -57,6 +57,12 @@ def test_any_batches_of_squares_are_exact(call_pairs: int, monkeypatch: pytest.M
     assert max(errors(tree, random_known(tree, 5), heads=4, kv_heads=2, backend="cpu")) < 1e-11
 
 
+def test_heads_on_many_cores_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: 64)
+    tree = random_tree(2)
+    assert max(errors(tree, random_known(tree, 5), heads=4, kv_heads=2, backend="cpu")) < 1e-11
+
+
 def test_long_nodes_are_exact() -> None:
     # The kernel works on blocks of up to 256 queries and 512 keys, and long squares are halved.
     tree = tree_of((1100, -1), (700, 0), (30, 1), (1, 1), (530, 0))
