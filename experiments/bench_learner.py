@@ -1,7 +1,6 @@
 """What learning from a group costs: each trajectory's forward and backward pass by itself, or one on the token tree."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,9 +58,8 @@ def learn_naively(policy: "QwenVLPolicy", group: BenchGroup) -> list[Tensor]:
 
 def learn_one(policy: "QwenVLPolicy", sample: Sample, weight: float) -> Tensor:
     """Add the gradient of one sample and return its log-probabilities."""
-    with _training(policy):
-        logprobs_BT = completion_logprobs(policy, [sample]).logprobs_BT
-        (-weight * logprobs_BT.sum()).backward()
+    logprobs_BT = completion_logprobs(policy, [sample]).logprobs_BT
+    (-weight * logprobs_BT.sum()).backward()
     return logprobs_BT[0].detach()
 
 
@@ -69,10 +67,9 @@ def learn_on_tree(policy: "QwenVLPolicy", group: BenchGroup) -> list[Tensor]:
     """Add the same gradient, in one pass over the token tree, and return log-probabilities."""
     from videozoom.policies.tree_logprobs import tree_logprobs
 
-    with _training(policy):
-        computed = tree_logprobs(policy, group.samples)
-        weights_B1 = torch.tensor(group.sample_weights, device=computed.logprobs_BT.device).unsqueeze(-1)
-        (-weights_B1 * computed.logprobs_BT).sum().backward()
+    computed = tree_logprobs(policy, group.samples)
+    weights_B1 = torch.tensor(group.sample_weights, device=computed.logprobs_BT.device).unsqueeze(-1)
+    (-weights_B1 * computed.logprobs_BT).sum().backward()
     return [row[mask] for row, mask in zip(computed.logprobs_BT.detach(), computed.mask_BT, strict=True)]
 
 
@@ -104,16 +101,6 @@ def differences(naive: Learned, ours: Learned) -> dict[str, float]:
         difference += float((gradient.double() - ours.gradients[name].double()).square().sum())
         norm += float(gradient.double().square().sum())
     return {"logprob_max_abs": logprobs, "grad_rel": (difference / norm) ** 0.5}
-
-
-@contextmanager
-def _training(policy: "QwenVLPolicy") -> Iterator[None]:
-    """Compute activations again in the backward pass if the size wants that: only in training mode, without caches."""
-    policy.model.train(policy.model.is_activation_checkpointing)
-    try:
-        yield
-    finally:
-        policy.model.eval()
 
 
 def _leaves(policy: "QwenVLPolicy") -> dict[str, Any]:

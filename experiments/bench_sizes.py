@@ -142,13 +142,10 @@ def build_policy(size: BenchSize, *, seed: int) -> "QwenVLPolicy":
     # Both sides sample a given number of tokens, whatever they are.
     model.generation_config.eos_token_id = None
     model.eval()
-    if size.is_checkpointed:
-        model.activation_checkpointing_enable({"use_reentrant": False})
     use_batched_windows(model.model.visual)
-    policy = QwenVLPolicy(model, Renderer(tokenizer, tokens_per_second=2.0))
+    renderer = Renderer(tokenizer, tokens_per_second=2.0)
+    policy = QwenVLPolicy(model, renderer, gradient_checkpointing=size.is_checkpointed)
     policy.is_precise = False
-    # Found out here, not in a measured call, what attention works.
-    _ = policy.attention_backend
     # What cannot be sampled cannot end a completion early.
     policy.renderer.turn_end_id = config.image_token_id
     return policy
