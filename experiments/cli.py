@@ -84,6 +84,10 @@ def _run(options: argparse.Namespace) -> int:
             results = run_eval(config, resume=options.resume is not None, overwrite=options.overwrite)
             if options.json:
                 print(json.dumps(results, indent=2))
+        case "play":
+            from videozoom.experiments.play import run_play
+
+            run_play(config, run_dir=options.run, port=options.port, open_browser=not options.no_browser)
         case "parity":
             from videozoom.experiments.parity import run_parity
 
@@ -180,12 +184,20 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = _add_command(commands, "eval", "measure a policy on the held-out tasks, with confidence intervals")
     evaluate.add_argument("--resume", type=Path, metavar="RUN_DIR", help="continue this evaluation where it stopped")
     evaluate.add_argument("--json", action="store_true", help="print the numbers as JSON on stdout")
+    _add_play(commands)
     _add_parity(commands)
     for command in (demo, train, evaluate):
         command.add_argument("--overwrite", action="store_true", help="replace another run in the same folder")
     _add_data_check(commands)
     add_bench(commands)
     return parser
+
+
+def _add_play(commands: Any) -> None:
+    play = _add_command(commands, "play", "play episodes yourself, in a web page on this machine")
+    play.add_argument("--run", type=Path, metavar="RUN_DIR", help="show what the trained policy of this run did, too")
+    play.add_argument("--port", type=_port, default=0, metavar="N", help="port of the page (a free one)")
+    play.add_argument("--no-browser", action="store_true", help="only print the address")
 
 
 def _add_parity(commands: Any) -> None:
@@ -228,6 +240,12 @@ def _seeds(text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds like 11,12,13") from None
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; give 0 to 65535, 0 for a free one")
+    return int(text)
 
 
 def _count(text: str, what: str = "processes") -> int:

@@ -96,7 +96,7 @@ def _options(task: Task, rollouts: Sequence[LabelledRollout]) -> Html:
 
 def _legend(task: Task, rollouts: Sequence[LabelledRollout]) -> Html:
     entries = [_swatch("evidence", "evidence" if task.evidence else "evidence (not annotated)")]
-    entries += [_swatch(rollout.style, f"zooms of {rollout.label}") for rollout in rollouts]
+    entries += [_swatch(rollout.style, f"zooms by {rollout.label}") for rollout in rollouts]
     return element("p", entries, class_="legend")
 
 

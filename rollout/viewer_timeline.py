@@ -124,5 +124,5 @@ def _spoken(task: Task, rollouts: Sequence[LabelledRollout]) -> str:
     sentences = [f"Timeline of {task.duration_s:g} seconds. Evidence: {evidence}."]
     for rollout in rollouts:
         zooms = ", then ".join(span_text(zoom.span_s) for zoom in zooms_of(rollout.trajectory)) or "none"
-        sentences.append(f"Zooms of {rollout.label}: {zooms}.")
+        sentences.append(f"Zooms by {rollout.label}: {zooms}.")
     return " ".join(sentences)

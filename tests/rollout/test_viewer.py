@@ -44,7 +44,7 @@ def test_bands_lie_at_their_share_of_their_segment() -> None:
 def test_the_timeline_is_told_in_words() -> None:
     page = card_of(rollout_of(drawn_task(), [Span(0.0, 4.0), Span(24.0, 28.0)]), source=DrawnFrames())
     (timeline,) = page.of("div", "timeline")
-    expected = "Timeline of 64 seconds. Evidence: 24 to 28 s. Zooms of member 0: 0 to 4 s, then 24 to 28 s."
+    expected = "Timeline of 64 seconds. Evidence: 24 to 28 s. Zooms by member 0: 0 to 4 s, then 24 to 28 s."
     assert (timeline["role"], timeline["aria-label"]) == ("img", expected)
     assert all("alt" in image for image in page.of("img"))
 
