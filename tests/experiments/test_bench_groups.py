@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from videozoom.experiments import bench_contests, bench_groups, bench_learner, bench_sizes
+from videozoom.experiments import bench_groups, bench_learner, bench_rollout, bench_sizes
 from videozoom.experiments.bench_clock import timed
 from videozoom.experiments.bench_contests import Part
 from videozoom.experiments.bench_floor import text_work, vision_share, vision_work
@@ -135,14 +135,14 @@ def test_a_learner_that_is_off_shows(capsys: pytest.CaptureFixture[str], monkeyp
 
 @pytest.mark.usefixtures("in_one_process")
 def test_a_sampler_that_is_off_shows(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    sample_group = bench_contests.bench_rollout.sample_group
+    sample_group = bench_rollout.sample_group
 
     def off(*arguments: Any, **options: Any) -> list[Any]:
         completions = sample_group(*arguments, **options)
         completions[-1].logprobs[-1] += 1e-3
         return completions
 
-    monkeypatch.setattr(bench_contests.bench_rollout, "sample_group", off)
+    monkeypatch.setattr(bench_rollout, "sample_group", off)
     (row,) = report_of("rollout", capsys, "--scenario", "one_step")["rows"]
     assert row["logprob_max_abs"] == pytest.approx(1e-3, rel=0.01)
 
@@ -231,7 +231,7 @@ def test_completions_never_end_early(policy: QwenVLPolicy) -> None:
     group = make_group(TINY, Scenario.ONE_STEP, policy.renderer, seed=0)
     with torch.no_grad():
         policy.model.lm_head.weight[policy.renderer.tokenizer.convert_tokens_to_ids("<|im_end|>")] *= 100.0
-    sampled = bench_contests.bench_rollout.sample_group(policy, group, 9, seed=0)
+    sampled = bench_rollout.sample_group(policy, group, 9, seed=0)
     assert [len(completion.token_ids) for completion in sampled] == [9, 9, 9]
 
 

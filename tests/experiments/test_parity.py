@@ -21,7 +21,7 @@ from videozoom.experiments.config_files import dump_config
 from videozoom.experiments.parity import run_parity
 from videozoom.experiments.parity_rows import parity_rows, verdict
 from videozoom.experiments.parity_zooms import MadeUpZooms
-from videozoom.policies import sampler
+from videozoom.policies import logprobs, sampler, tree_logprobs
 from videozoom.policies.base import Completion
 from videozoom.policies.qwen_vl import QwenVLPolicy
 from videozoom.policies.rendering import RenderedPrompt
@@ -156,14 +156,14 @@ def test_a_learner_that_is_off_is_noticed(
 ) -> None:
     """Control: a tree learner that places completions elsewhere, as its own sequences say."""
     positions = RenderedPrompt.completion_positions
-    sequences_of = parity_comparison.tree_logprobs.__globals__["sequences_of"]
+    sequences_of = logprobs.sequences_of
 
     def moved(*arguments: Any) -> Any:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(RenderedPrompt, "completion_positions", lambda self, n: positions(self, n) + 5)
             return sequences_of(*arguments)
 
-    monkeypatch.setitem(parity_comparison.tree_logprobs.__globals__, "sequences_of", moved)
+    monkeypatch.setattr(tree_logprobs, "sequences_of", moved)
     code, found = report()
     total = found["rows"][-1]
     assert code == 1
@@ -228,6 +228,7 @@ def observation(step: int, kind: EpisodeKind) -> Observation:
         "step": step,
         "max_steps": 3,
         "episode_kind": EPISODE_KINDS.index(kind),
+        "turns": (),
     }
 
 
