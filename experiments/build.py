@@ -23,6 +23,7 @@ from videozoom.envs.video_store import Resize, VideoStore
 from videozoom.envs.video_zoom import VideoZoomEnv
 from videozoom.envs.videos.reader import Backend, build_reader
 from videozoom.experiments.build_captions import build_caption_env_maker
+from videozoom.experiments.build_rubric import build_rubric
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_data import DataSource
 from videozoom.experiments.errors import UserError
@@ -30,7 +31,6 @@ from videozoom.experiments.grpo_settings import ModelSource
 from videozoom.experiments.progress import progress
 from videozoom.policies.feature_cache import FeatureBudget
 from videozoom.policies.sampling import Sampling
-from videozoom.rewards.rubric import Rubric
 
 if TYPE_CHECKING:
     from videozoom.policies.qwen_vl import QwenVLPolicy
@@ -177,10 +177,11 @@ def build_env_maker(
     if config.env.kind == "caption_tree":
         return build_caption_env_maker(config, tasks)
     rules = span_rules or SpanRules(**config.env.span_rules.model_dump())
-    rubric = Rubric.from_weights(config.reward.model_dump())
     # The task of an episode comes with `reset`: one stands for all here, so that making an environment costs nothing.
     longest = max(tasks, key=lambda task: (task.duration_s, len(task.options)))
-    return partial(VideoZoomEnv, [longest], frames, rubric, config.env.max_steps, rules, config.env.mask_unreadable)
+    return partial(
+        VideoZoomEnv, [longest], frames, build_rubric(config), config.env.max_steps, rules, config.env.mask_unreadable
+    )
 
 
 def evidence_length_s(tasks: tuple[Task, ...]) -> float:

@@ -16,6 +16,7 @@ from videozoom.envs.video_store import Resize, VideoStore
 from videozoom.envs.videos.file_ids import FileStamp, digest_of
 from videozoom.envs.videos.reader import Backend
 from videozoom.experiments.build_endpoint import build_endpoint
+from videozoom.experiments.build_rubric import build_rubric
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_captions import Seer, Shown
 from videozoom.experiments.config_endpoint import UNDECIDING
@@ -23,7 +24,6 @@ from videozoom.experiments.errors import UserError
 from videozoom.experiments.grpo_settings import ModelSource
 from videozoom.policies.captioners import PolicyCaptioner, PolicyVideoQA
 from videozoom.policies.sampling import Sampling
-from videozoom.rewards.rubric import Rubric
 
 if TYPE_CHECKING:
     from videozoom.policies.base import Completion, Policy, Request
@@ -48,7 +48,7 @@ def build_caption_env_maker(config: Config, tasks: Sequence[Task]) -> Callable[[
         [longest],
         build_captioner(config, tasks),
         build_video_qa(config, tasks),
-        Rubric.from_weights(config.reward.model_dump()),
+        build_rubric(config),
         config.env.max_steps,
         build_width_rule(config),
         config.captions.caption_before_question,

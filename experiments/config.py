@@ -140,13 +140,29 @@ class Reward(Section):
     repeat: NonNegative = 0.0
     """Taken off for looking at the same again. Source: LongVideo-R1, weight 0.2."""
     cost: NonNegative = 0.0
-    """Taken off for each step before the last."""
+    """Taken off for each step before the last. VideoZoomer has it as a penalty of turns, at 0."""
+    zoom_used: NonNegative = 0.0
+    """Taken off if there was any step before the last. Source: VideoZoomer, at 0."""
+    many_frames: NonNegative = 0.0
+    """Taken off if many frames were shown. Source: VideoZoomer, at 0."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not any(self.model_dump().values()):
             raise ValueError("all weights are 0; give at least one part a positive weight")
         return self
+
+
+class RewardRules(Section):
+    """When rewards count. Source: VideoZoomer, released code, where all of it is off."""
+
+    penalties_when: Literal["always", "correct", "incorrect"] = "always"
+    """Which episodes `repeat`, `cost`, `zoom_used` and `many_frames` are taken from: all, or those with a right or a
+    wrong answer."""
+    many_frames: Count = 64
+    """Frames of slow clips from which on the penalty of that name is taken."""
+    needs_zoom: bool = False
+    """Whether `outcome` and `format` are 0 in `multi_step` episodes without a zoom."""
 
 
 class TinyModel(Section):
@@ -358,6 +374,7 @@ class Config(Section):
     env: Env = Env()
     captions: Captions = Captions()
     reward: Reward = Reward()
+    reward_rules: RewardRules = RewardRules()
     policy: Policy = Policy()
     rollout: Rollout = Rollout()
     grpo: Grpo = Grpo()

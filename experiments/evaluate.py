@@ -246,7 +246,7 @@ _UNDECIDING: dict[str, Any] = {
 
 def _deciding_settings(config: Config) -> Iterator[tuple[str, Any]]:
     """Yield names and values of the settings that an episode depends on."""
-    sections = ("video", "protocol", "env", "captions", "reward", "policy")
+    sections = ("video", "protocol", "env", "captions", "reward", "reward_rules", "policy")
     values = config.model_dump(mode="json", include=set(sections), exclude=_UNDECIDING)
     yield from _leaves(values)
     yield "seed", config.seed

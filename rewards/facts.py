@@ -1,8 +1,9 @@
 """What rewards are allowed to look at."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from videozoom.envs.tasks import EpisodeKind, Span, Status
+from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,10 @@ class EpisodeFacts:
     """Steps whose output was a valid action, but did not keep the protocol's form to the letter."""
     num_clip_frames: int = 0
     """Frames of all slow clips that were shown."""
+
+
+RewardFunction = Callable[[Task, EpisodeFacts], float | None]
+"""Scores one finished episode; `None` if the reward does not apply to it."""
 
 
 @dataclass(frozen=True, slots=True)

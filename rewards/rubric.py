@@ -1,19 +1,23 @@
 """The rubric: named, weighted rewards with a breakdown per part."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from videozoom.envs.tasks import Status, Task
-from videozoom.rewards.facts import EpisodeFacts, RewardBreakdown
+from videozoom.rewards.facts import EpisodeFacts, RewardBreakdown, RewardFunction
 from videozoom.rewards.format import format_reward
 from videozoom.rewards.navigation import cost_penalty, evidence_f1_reward, repeat_penalty
 from videozoom.rewards.outcome import outcome_reward
 from videozoom.rewards.overlap import overlap_reward
-
-RewardFunction = Callable[[Task, EpisodeFacts], float | None]
-"""Scores one finished episode; `None` if the reward does not apply to it."""
+from videozoom.rewards.zooming import (
+    ManyFramesPenalty,
+    OnlyWhen,
+    OnlyWithZoom,
+    PenaltyCondition,
+    zoom_used_penalty,
+)
 
 REWARDS: dict[str, RewardFunction] = {
     "outcome": outcome_reward,
@@ -22,8 +26,40 @@ REWARDS: dict[str, RewardFunction] = {
     "evidence_f1": evidence_f1_reward,
     "repeat": repeat_penalty,
     "cost": cost_penalty,
+    "zoom_used": zoom_used_penalty,
+    "many_frames": ManyFramesPenalty(),
 }
 """Rewards by the name a config uses. Add your own under a new name."""
+_PENALTIES = ("repeat", "cost", "zoom_used", "many_frames")
+_NEEDING_ZOOM = ("outcome", "format")
+
+
+@dataclass(frozen=True, slots=True)
+class RewardRules:
+    """When rewards count. Source: VideoZoomer, released code, where all of it is off."""
+
+    penalties_when: PenaltyCondition | str = PenaltyCondition.ALWAYS
+    """Which episodes `repeat`, `cost`, `zoom_used` and `many_frames` are taken from: all, or those with a right or a
+    wrong answer (`always`, `correct`, `incorrect`)."""
+    many_frames: int = 64
+    """Frames of slow clips from which on the penalty of that name is taken."""
+    needs_zoom: bool = False
+    """Whether `outcome` and `format` are 0 in `multi_step` episodes without a zoom."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` on a value that makes no sense."""
+        if self.penalties_when not in tuple(PenaltyCondition):
+            allowed = ", ".join(PenaltyCondition)
+            raise ValueError(f"penalties_when must be one of {allowed}, got {self.penalties_when!r}.")
+        if self.many_frames < 1:
+            raise ValueError(f"many_frames must be at least 1, got {self.many_frames}.")
+
+    def function(self, name: str) -> RewardFunction:
+        """Return a registered reward under these rules."""
+        function = ManyFramesPenalty(self.many_frames) if name == "many_frames" else REWARDS[name]
+        if name in _PENALTIES:
+            return OnlyWhen(function, PenaltyCondition(self.penalties_when))
+        return OnlyWithZoom(function) if self.needs_zoom and name in _NEEDING_ZOOM else function
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +98,8 @@ class Rubric:
             raise ValueError("A rubric needs at least one reward whose weight is not 0.")
 
     @classmethod
-    def from_weights(cls, weights: Mapping[str, float]) -> Self:
-        """Return a rubric of registered rewards.
+    def from_weights(cls, weights: Mapping[str, float], rules: RewardRules | None = None) -> Self:
+        """Return a rubric of registered rewards, which count always unless `rules` say otherwise.
 
         Raises:
             ValueError: if a name is not in `REWARDS`, or the weights are not valid.
@@ -71,7 +107,8 @@ class Rubric:
         for name in weights:
             if name not in REWARDS:
                 raise ValueError(f"Unknown reward {name!r}; there are {', '.join(REWARDS)}.")
-        return cls(tuple(WeightedReward(name, REWARDS[name], weight) for name, weight in weights.items()))
+        function = (rules or RewardRules()).function
+        return cls(tuple(WeightedReward(name, function(name), weight) for name, weight in weights.items()))
 
     @classmethod
     def love_r1(cls, format_weight: float = 0.0) -> Self:
@@ -91,6 +128,17 @@ class Rubric:
         return cls.from_weights(
             {"outcome": 1.0, "evidence_f1": 1.0, "repeat": 0.2, "overlap": 1.0, "cost": cost_weight}
         )
+
+    @classmethod
+    def videozoomer(cls, rules: RewardRules | None = None, **penalties: float) -> Self:
+        """Return 0.9 for a right answer and 0.1 for the form; 1 at most. Penalties have no weight unless given.
+
+        Single steps, which VideoZoomer does not have, are worth their overlap.
+
+        Source: VideoZoomer, released code: `zoom_used` is its penalty of a tool call, `cost` that of each turn,
+        `many_frames` that of frames.
+        """
+        return cls.from_weights({"outcome": 0.9, "format": 0.1, "overlap": 0.9, **penalties}, rules)
 
     def score(self, task: Task, facts: EpisodeFacts) -> RewardBreakdown:
         """Return total and parts of one finished episode; empty and 0 if its video could not be read.

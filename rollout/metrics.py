@@ -70,6 +70,8 @@ _ROWS = (
     _Row("reward/evidence_f1 mean", "reward", _UP, "Overlap of all that an episode looked at with the evidence."),
     _Row("reward/repeat mean", "reward", _UP, "Minus the looks at what was seen before, per different look."),
     _Row("reward/cost mean", "reward", _UP, "Minus the steps before the last."),
+    _Row("reward/zoom_used mean", "reward", _UP, "Minus the share of episodes that did not answer at once."),
+    _Row("reward/many_frames mean", "reward", _UP, "Minus the share of episodes that were shown many frames."),
     *(_Row(f"reward/{kind} mean", "reward", _UP, f"Weighted reward of `{kind}` episodes.") for kind in EpisodeKind),
     _Row("group/reward_std mean", "reward", _UP, "Spread of rewards within a group: the size of the signal."),
     _Row("group/zero_std rate", "1", _DOWN, "Groups without any signal; above 0.6 most sampling is wasted."),

@@ -20,7 +20,7 @@ from videozoom.envs.video_store import VideoStore
 from videozoom.experiments import config, config_data
 from videozoom.experiments.config_files import BUILT_IN, load_config
 from videozoom.policies.tiny import TinySize
-from videozoom.rewards.rubric import REWARDS
+from videozoom.rewards.rubric import REWARDS, RewardRules
 
 DATA_SUFFIXES = (".css", ".html", ".js", ".json", ".txt", ".yaml")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -90,7 +90,12 @@ def test_every_shipped_configuration_loads(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("section", "target"),
-    [(config_data.GeneratedVideos, VideoRecipe), (config.SpanRules, SpanRules), (config.TinyModel, TinySize)],
+    [
+        (config_data.GeneratedVideos, VideoRecipe),
+        (config.SpanRules, SpanRules),
+        (config.RewardRules, RewardRules),
+        (config.TinyModel, TinySize),
+    ],
 )
 def test_a_section_has_the_fields_of_what_it_sets(section: type[config_data.Section], target: type) -> None:
     assert set(section.model_fields) == {field.name for field in fields(target)}
