@@ -2,6 +2,11 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,6 +128,10 @@ def test_replies_that_cannot_be_used_are_counted(setup: Setup, capsys: pytest.Ca
     assert (row["num_tasks"], row["accuracy"], row["num_failed_replies"]) == (3, pytest.approx(2 / 3), 3)
     assert "3 replies could not be used and count as no action" in capsys.readouterr().err
     assert "error" not in next(t for t in setup.traces() if t["task_id"] != first.task_id)["steps"][0]
+    # They are known from the traces, too.
+    with chat_server(setup.oracle()) as server:
+        assert setup.run(server, resume=True) == row
+    assert server.asked == []
 
 
 def test_a_server_that_dies_ends_the_run_with_one_sentence_and_the_run_goes_on_at_another(
@@ -148,6 +157,37 @@ def test_a_server_that_dies_ends_the_run_with_one_sentence_and_the_run_goes_on_a
     [row] = json.loads(capsys.readouterr().out)["rows"]
     assert (row["num_tasks"], row["accuracy"]) == (3, 1.0)
     assert len(healthy.asked) == 4
+
+
+def test_ctrl_c_ends_it_at_once_and_keeps_what_was_finished(setup: Setup) -> None:
+    oracle, end, is_hanging = setup.oracle(), threading.Event(), threading.Event()
+
+    def behave(asked: Asked) -> Answer:
+        if len(server.asked) <= 2:
+            return oracle(asked)
+        is_hanging.set()
+        return Answer(hang=end)
+
+    with chat_server(behave) as server:
+        overrides = setup.overrides(server, "policy.endpoint.max_parallel=2")
+        command = [sys.executable, "-m", "videozoom.experiments.cli", "eval", "demo", *overrides]
+        process = subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            # Shells start background programs deaf to Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        assert is_hanging.wait(60)
+        while not (setup.run_dir / "traces.jsonl").is_file():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        # The request under way would take 20 seconds.
+        _, said = process.communicate(timeout=15)
+        end.set()
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "Interrupted; what was finished is kept."
+    assert "Traceback" not in said
 
 
 def test_another_model_does_not_go_on_with_the_episodes_of_the_first(setup: Setup) -> None:
