@@ -43,6 +43,8 @@ class ColdStart:
     seed: int
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+    max_tokens_per_batch: int = 32768
+    """Distinct tokens of one forward and backward pass; a step of more takes several."""
     log_every: int = 10
     _annotators: dict[str, Annotator] = field(default_factory=dict, init=False)
 
@@ -73,7 +75,12 @@ class ColdStart:
                 metrics = {"video/decode_error/rate": 1 - len(batch) / stage.batch_size}
                 if batch:
                     metrics |= supervised_update(
-                        policy, optimizer, batch, lr_factor=lr_factor, max_grad_norm=self.max_grad_norm
+                        policy,
+                        optimizer,
+                        batch,
+                        lr_factor=lr_factor,
+                        max_grad_norm=self.max_grad_norm,
+                        max_tokens_per_batch=self.max_tokens_per_batch,
                     )
                 skipped = pace.advance(metrics.get("loss/sft"))
                 recent.append(metrics)

@@ -306,6 +306,8 @@ class ColdStart(Section):
     """Run in order; none leaves the checkpoint as it is."""
     weight_decay: NonNegative = 0.0
     grad_clip_norm: Positive = 1.0
+    max_tokens_per_batch: Count = 32768
+    """As `grpo.max_tokens_per_batch`."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

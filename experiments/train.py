@@ -91,6 +91,7 @@ def run_cold_start(config: Config, run: RunFolder, data: TrainingData, tracker: 
         config.seed,
         weight_decay=config.cold_start.weight_decay,
         max_grad_norm=config.cold_start.grad_clip_norm,
+        max_tokens_per_batch=config.cold_start.max_tokens_per_batch,
     )
     meter = VideoMeter(data.frames)
     unfinished = folder.with_name(f"{START}_unfinished")

@@ -129,11 +129,18 @@ class TokenTree:
         return np.array(depths, np.int64)
 
 
-def split(sequences: Sequence[RenderedPrompt], max_tokens: int) -> list[list[int]]:
+def split(
+    sequences: Sequence[RenderedPrompt], max_tokens: int, *, key: str = "grpo.max_tokens_per_batch"
+) -> list[list[int]]:
     """Return the sequences in parts whose trees have at most `max_tokens` rows each, as indices into `sequences`.
 
     Parts follow the depth-first order, and are those that compute the fewest rows altogether: a group is cut only if it
     does not fit, and then where little is shared.
+
+    Args:
+        sequences: Completions included.
+        max_tokens: Rows of a tree; small nodes that are copied come on top.
+        key: Name of that setting.
 
     Raises:
         TokenBudgetError: A sequence alone is longer.
@@ -143,7 +150,7 @@ def split(sequences: Sequence[RenderedPrompt], max_tokens: int) -> list[list[int
     if longest > max_tokens:
         raise TokenBudgetError(
             f"a sequence of {longest} tokens does not fit into one pass of at most {max_tokens}: "
-            f"set grpo.max_tokens_per_batch to at least {longest}, or give videos fewer tokens"
+            f"set {key} to at least {longest}, or give videos fewer tokens"
         )
     # Sequences i to j in one part have as many rows as i's tokens and the own ones of those after it.
     own_until = np.concatenate([[0], np.cumsum(keys.lengths - keys.shared)])

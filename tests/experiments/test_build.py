@@ -25,6 +25,7 @@ from videozoom.experiments.config_data import DataSource, GeneratedVideos
 from videozoom.experiments.config_files import load_config
 from videozoom.experiments.errors import UserError
 from videozoom.policies.attention_backends import AttentionBackendError
+from videozoom.policies.feature_cache import FeatureBudget
 from videozoom.policies.qwen_vl import CheckpointError
 
 CORPUS = ["Which sign appears in the red scene?", "The red scene shows bars."] * 2
@@ -185,6 +186,23 @@ def test_a_tiny_model_is_built_and_a_checkpoint_is_loaded(tmp_path: Path) -> Non
     assert not loaded.features.is_frozen
     assert not (tmp_path / "unused").exists()
     assert not model_source(config, tmp_path / "tiny").load().features.is_frozen
+
+
+def test_what_is_kept_and_what_is_computed_again_is_as_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cache = ["memory_gib=0.5", "folder=features", "disk_gib=2"]
+    config = load_config(
+        "demo", ["policy.gradient_checkpointing=true", *(f"policy.feature_cache.{it}" for it in cache)]
+    )
+    source = model_source(config, tmp_path / "tiny")
+    assert source.gradient_checkpointing
+    # Workers run in folders of their own.
+    assert source.feature_budget == FeatureBudget(2**29, tmp_path / "features", 2 * 2**30)
+    plain = model_source(load_config("demo", []), tmp_path / "tiny")
+    assert plain.feature_budget == FeatureBudget()
+    assert not plain.gradient_checkpointing
 
 
 @pytest.mark.parametrize(

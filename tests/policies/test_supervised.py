@@ -8,6 +8,7 @@ from policy_prompts import prompt_on
 from videozoom.policies.optimizers import OptimizerName, build_optimizer
 from videozoom.policies.qwen_vl import QwenVLPolicy
 from videozoom.policies.supervised import SupervisedSample, supervised_update
+from videozoom.policies.token_tree import TokenBudgetError
 
 SAMPLES = [
     SupervisedSample(prompt_on("a"), "I need to zoom in on the video.\n\nThe red scene is at 12 to 16."),
@@ -78,6 +79,18 @@ def test_gradients_are_those_of_the_completion_tokens(policy: QwenVLPolicy, monk
         policy.model.zero_grad()
         (total / num_tokens).backward()
         assert torch.allclose(weight.grad, gradients[0], atol=1e-6) is not is_wrong
+
+
+def test_a_step_in_parts_is_the_same_step(policy: QwenVLPolicy) -> None:
+    whole = update(policy, lr_factor=0.0)
+    longest = max(
+        len(policy.renderer.render(sample.prompt).token_ids) + len(policy.renderer.encode_completion(sample.completion))
+        for sample in SAMPLES
+    )
+    policy.model.zero_grad()
+    assert update(policy, lr_factor=0.0, max_tokens_per_batch=longest) == pytest.approx(whole, rel=1e-5)
+    with pytest.raises(TokenBudgetError, match=rf"cold_start\.max_tokens_per_batch to at least {longest}"):
+        update(policy, max_tokens_per_batch=longest - 1)
 
 
 def test_every_completion_token_counts_with_the_end_of_turn(policy: QwenVLPolicy) -> None:
