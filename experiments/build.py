@@ -15,6 +15,7 @@ from videozoom.envs.generated.generate import generate
 from videozoom.envs.observation import VideoDecodeError
 from videozoom.envs.protocols.longvideo_r1 import LongVideoR1Protocol
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
+from videozoom.envs.protocols.videozoomer import VideoZoomerProtocol
 from videozoom.envs.sampling import FrameSizing, FrameSpacing
 from videozoom.envs.span_rules import SpanRules
 from videozoom.envs.task_files import load_tasks
@@ -145,7 +146,7 @@ def build_frames(config: Config) -> VideoStore:
     )
 
 
-def build_protocol(config: Config) -> LoveR1Protocol | LongVideoR1Protocol:
+def build_protocol(config: Config) -> LoveR1Protocol | VideoZoomerProtocol | LongVideoR1Protocol:
     """Return the protocol, its wording loaded.
 
     Raises:
@@ -155,6 +156,14 @@ def build_protocol(config: Config) -> LoveR1Protocol | LongVideoR1Protocol:
     try:
         if protocol.name == "longvideo_r1":
             return LongVideoR1Protocol(protocol.prompts, parser=protocol.parser or "first")
+        if protocol.name == "videozoomer":
+            return VideoZoomerProtocol(
+                protocol.prompts,
+                preset=protocol.preset or "rl",
+                frames=protocol.frames,
+                max_frames=config.env.span_rules.max_frames or config.video.slow_max_frames,
+                fps=config.video.slow_fps,
+            )
         return LoveR1Protocol(
             protocol.prompts,
             timestamps=protocol.timestamps,

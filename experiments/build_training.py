@@ -8,6 +8,7 @@ from typing import Self
 from videozoom.envs.captions.tree import Level
 from videozoom.envs.observation import FrameSource
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
+from videozoom.envs.protocols.videozoomer import VideoZoomerProtocol
 from videozoom.envs.tasks import Task
 from videozoom.envs.video_store import VideoStore
 from videozoom.experiments.build import build_env_maker, build_frames, build_protocol, build_sampling, build_tasks
@@ -15,6 +16,7 @@ from videozoom.experiments.build_captions import build_caption_env_maker
 from videozoom.experiments.cold_start_captions import CaptionAnnotator
 from videozoom.experiments.cold_start_data import ColdStartData
 from videozoom.experiments.cold_start_stage import Annotate, Annotator, Objective, SupervisedStage
+from videozoom.experiments.cold_start_transcripts import TranscriptData
 from videozoom.experiments.config import Config
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.grpo_settings import GrpoSettings, ModelSource, World
@@ -110,6 +112,8 @@ def build_annotate(config: Config, frames: FrameSource) -> Annotate:
     protocol = build_protocol(config)
     if isinstance(protocol, LoveR1Protocol):
         return partial(ColdStartData, frames=frames, protocol=protocol)
+    if isinstance(protocol, VideoZoomerProtocol):
+        return partial(TranscriptData, frames=frames, protocol=protocol)
     times_from = Level(config.captions.times_from)
 
     def annotate(tasks: Sequence[Task]) -> Annotator:

@@ -27,8 +27,9 @@ from videozoom.envs.generated.narration import (
     locate,
     span_of,
 )
-from videozoom.envs.observation import EPISODE_KINDS, FrameSource, Observation, VideoClip
-from videozoom.envs.protocols.love_r1 import LoveR1Protocol
+from videozoom.envs.messages import Prompt
+from videozoom.envs.observation import EPISODE_KINDS, FrameSource, Observation, Turn, VideoClip
+from videozoom.envs.protocols.base import TeachableProtocol
 from videozoom.envs.sampling import FRAMES_PER_PATCH
 from videozoom.envs.tasks import EpisodeKind, Span, Task
 from videozoom.experiments.cold_start_stage import Objective, SupervisedStage
@@ -46,7 +47,7 @@ class ColdStartData:
 
     objectives = tuple(Objective)
 
-    def __init__(self, tasks: Sequence[Task], frames: FrameSource, protocol: LoveR1Protocol) -> None:
+    def __init__(self, tasks: Sequence[Task], frames: FrameSource, protocol: TeachableProtocol) -> None:
         """Take tasks whose metadata tell the events."""
         self.tasks, self.frames, self.protocol = tuple(tasks), frames, protocol
         self.plain_protocol = protocol.without_instruction()
@@ -92,11 +93,11 @@ class ColdStartData:
         events = events_of(task)
         if rng.random() < clip_share:
             event = events[rng.integers(len(events))]
-            observation = self._observe(task, (span_of(event),), question=DESCRIBE_QUESTION)
-            return SupervisedSample(self.plain_protocol.prompt(observation), describe(event))
+            observation = self._observe(task, (event,), question=DESCRIBE_QUESTION)
+            return SupervisedSample(self._prompt(observation, (event,), self.plain_protocol), describe(event))
         observation = self._observe(task, (), question=LIST_QUESTION)
         sentences = [locate(events[index]) for index in rng.permutation(len(events))]
-        return SupervisedSample(self.plain_protocol.prompt(observation), " ".join(sentences))
+        return SupervisedSample(self._prompt(observation, (), self.plain_protocol), " ".join(sentences))
 
     def cot(
         self,
@@ -123,18 +124,18 @@ class ColdStartData:
         num_held = int(rng.integers(len(wanted)))
         draw = rng.random()
         if draw < answer_share:
-            observation = self._observe(task, [span_of(event) for event in wanted])
+            observation = self._observe(task, wanted)
             completion = self.protocol.write(Answer(task.answer), " ".join(map(describe, wanted)), observation)
-            return SupervisedSample(self.protocol.prompt(observation), completion)
-        target, held = wanted[num_held], [span_of(event) for event in wanted[:num_held]]
+            return SupervisedSample(self._prompt(observation, wanted, self.protocol), completion)
+        target, held = wanted[num_held], wanted[:num_held]
         others = [event for event in events if event not in wanted]
         is_wrong = bool(others) and draw < answer_share + wrong_clip_share
-        wrong = [span_of(others[rng.integers(len(others))])] if is_wrong else []
+        wrong = [others[rng.integers(len(others))]] if is_wrong else []
         if not held and not wrong and rng.random() < first_scene_bias:
             target = events[0]
         observation = self._observe(task, [*held, *wrong])
         completion = self.protocol.write(ZoomIn(span_of(target)), locate(target), observation)
-        return SupervisedSample(self.protocol.prompt(observation), completion)
+        return SupervisedSample(self._prompt(observation, [*held, *wrong], self.protocol), completion)
 
     def guess(self, rng: np.random.Generator) -> SupervisedSample:
         """Return a sample of a forced answer that has not seen what it is asked: no clip, or a wrong one.
@@ -143,27 +144,38 @@ class ColdStartData:
         """
         task = self._draw(rng)
         others = [event for event in events_of(task) if span_of(event) not in task.evidence]
-        held = [span_of(others[rng.integers(len(others))])] if others and rng.random() < 0.5 else []
+        held = [others[rng.integers(len(others))]] if others and rng.random() < 0.5 else []
         observation = self._observe(task, held, is_last=True)
         completion = self.protocol.write(Answer(task.answer), NOT_SEEN, observation)
-        return SupervisedSample(self.protocol.prompt(observation), completion)
+        return SupervisedSample(self._prompt(observation, held, self.protocol), completion)
 
     def _draw(self, rng: np.random.Generator) -> Task:
         return self.tasks[rng.integers(len(self.tasks))]
 
+    def _prompt(self, observation: Observation, held: Sequence[Event], protocol: TeachableProtocol) -> Prompt:
+        """Return the prompt of an observation in which some events were zoomed into."""
+        return protocol.prompt(observation)
+
+    def _turn(self, task: Task, event: Event) -> Turn:
+        """Return the step that zooms into an event."""
+        span_s = span_of(event)
+        return Turn(ZoomIn(span_s), self.frames.slow_clip(task.video, span_s))
+
     def _observe(
-        self, task: Task, spans: Sequence[Span], *, question: str | None = None, is_last: bool = False
+        self, task: Task, held: Sequence[Event], *, question: str | None = None, is_last: bool = False
     ) -> Observation:
-        """Return what an agent would see with `spans` already zoomed, or with another question and no options."""
+        """Return what an agent would see with events already zoomed into, or with another question and no options."""
+        turns = tuple(self._turn(task, event) for event in held)
+        clips = (turn.clip for turn in turns if turn.clip is not None)
         return Observation(
             fast_view=self.frames.fast_view(task.video),
-            clips=tuple(self.frames.slow_clip(task.video, span) for span in sorted(spans)),
+            clips=tuple(sorted(clips, key=lambda clip: clip.span_s)),
             question=task.question if question is None else question,
             options=task.options if question is None else (),
-            step=len(spans),
-            max_steps=len(spans) + (1 if is_last else 2),
+            step=len(turns),
+            max_steps=len(turns) + (1 if is_last else 2),
             episode_kind=EPISODE_KINDS.index(EpisodeKind.MULTI_STEP),
-            turns=(),
+            turns=turns,
         )
 
 

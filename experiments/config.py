@@ -69,7 +69,7 @@ class Video(Section):
 class Protocol(Section):
     """How observations become prompts and text becomes actions."""
 
-    name: Literal["love_r1", "longvideo_r1"] = "love_r1"
+    name: Literal["love_r1", "videozoomer", "longvideo_r1"] = "love_r1"
     prompts: str | None = None
     """Folder of the prompt texts, or the name of a shipped one; null for the one that is called like the protocol."""
     timestamps: bool = True
@@ -79,8 +79,14 @@ class Protocol(Section):
     timestamp_plate: bool = False
     """Whether the digits stand on a black plate, so that they look the same in front of any picture."""
     parser: Literal["rl", "eval", "first"] | None = None
-    """How completions are read: as in the released training code, or as in its evaluation code, where they differ;
+    """How completions are read (not for VideoZoomer): as in released training or evaluation code, where they differ;
     `first` (LongVideo-R1 only): what is finished first counts. null is `rl` for LOVE-R1, `first` for LongVideo-R1."""
+    preset: Literal["rl", "eval", "sft", "no_tool"] | None = None
+    """Which of VideoZoomer's prompts: of its reinforcement learning, its evaluation (answers in a box), its supervised
+    data (replies without tags), or of the model without the tool, which needs `env.max_steps=1`; null is `rl`."""
+    frames: Literal["images", "pairs", "video"] | None = None
+    """How VideoZoomer is shown frames: each as an image after its time, as published; in pairs, for half the tokens; or
+    as one video without times. null is `images`, but `video` without the tool."""
 
 
 class SpanRules(Section):

@@ -1,11 +1,12 @@
 """The seam between the world and language models."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 from typing import Protocol as TypingProtocol
 
 from videozoom.envs.actions import Action
 from videozoom.envs.messages import Prompt, SampledPart
+from videozoom.envs.observation import VideoClip
 
 
 class Protocol(TypingProtocol):
@@ -37,4 +38,16 @@ class Protocol(TypingProtocol):
 
         Leaves out the prefix when the prompt of `observation` already forces it.
         """
+        ...
+
+
+class TeachableProtocol(Protocol, TypingProtocol):
+    """A protocol about frames that can show them outside of episodes, too, to a model that learns to read them."""
+
+    def without_instruction(self) -> Self:
+        """Return the same protocol without a word about zooming and answering."""
+        ...
+
+    def prompt_on_clip(self, clip: VideoClip, header: str, question: str) -> Prompt:
+        """Return a prompt about one clip alone."""
         ...

@@ -101,7 +101,7 @@ class LoveR1Protocol:
         self.rules = PARSERS[parser] if isinstance(parser, str) else parser
         self.overlay = TimestampOverlay(timestamp_colour, timestamp_scale, timestamp_plate) if timestamps else None
 
-    def without_instruction(self) -> "LoveR1Protocol":
+    def without_instruction(self) -> Self:
         """Return the same protocol without its instruction, as in the paper's first training stage."""
         twin = copy.copy(self)
         twin.prompts = replace(self.prompts, instruction="")

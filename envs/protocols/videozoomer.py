@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
 from videozoom.envs.actions import Action, Answer, Malformed, MalformedReason, ZoomIn
 from videozoom.envs.messages import Message, Prompt, Role, SampledPart, TextPart, VideoPart
@@ -105,7 +106,7 @@ class VideoZoomerProtocol:
         lines = (line.partition(":") for line in self.wording["reasons"].splitlines())
         self._reasons = {name.strip(): words.strip() for name, _, words in lines}
 
-    def without_instruction(self) -> "VideoZoomerProtocol":
+    def without_instruction(self) -> Self:
         """Return the same protocol without a word about zooming: for supervised learning of reading alone."""
         twin = copy.copy(self)
         twin.preset = replace(self.preset, system="system_plain", tells_last_round=False)
@@ -155,7 +156,7 @@ class VideoZoomerProtocol:
             content = f"\\boxed{{{action.letter}}}" if self.preset.is_answer_boxed else action.letter
             return f"<{THINK}>{reasoning}</{THINK}><{ANSWER}>{content}</{ANSWER}>"
         start, end = map(_number, action.span_s)
-        fps = _number(self._rate(action.span_s) if action.fps is None else action.fps)
+        fps = _number(self.rate(action.span_s) if action.fps is None else action.fps)
         request = f'{{"segment": [{start}, {end}], "fps": {fps}}}'
         return f"<{THINK}>{reasoning}</{THINK}><{ZOOM}> {request} </{ZOOM}>"
 
@@ -219,7 +220,7 @@ class VideoZoomerProtocol:
         action = turn.action
         return self.write(replace(action, is_well_formed=True), "", observation) if isinstance(action, ZoomIn) else ""
 
-    def _rate(self, span_s: Span) -> float:
+    def rate(self, span_s: Span) -> float:
         """Return the protocol's rate, or the nearest one that gives at least one frame and not too many."""
         length_s = span_s.length_s
         if not _SHORTEST_S <= length_s < math.inf:
