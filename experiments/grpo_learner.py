@@ -83,6 +83,8 @@ class GRPOLearner(TorchLearner):  # type: ignore[misc]
         super().build()
         settings: GrpoSettings = self.config.settings
         self._reference = settings.reference.load() if settings.kl_coef and settings.reference else None
+        if self._reference is not None:
+            self._reference.share_features(self.policy)
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         settings: GrpoSettings = self.config.settings

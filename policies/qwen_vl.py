@@ -138,6 +138,14 @@ class QwenVLPolicy:
         for parameter in self.model.model.visual.parameters():
             parameter.requires_grad_(not is_frozen)
 
+    def share_features(self, other: "QwenVLPolicy") -> None:
+        """Take the features of clips from another policy, if the vision towers are frozen and the same.
+
+        Nothing changes but what is computed: a reference policy looks at the same clips.
+        """
+        if self.features.computes_like(other.features):
+            self.features = other.features
+
     def trained_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield name and tensor of what an optimizer updates."""
         return ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)

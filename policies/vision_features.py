@@ -43,6 +43,10 @@ class VisionFeatures:
         self._cache.clear()
         self._fingerprint = None
 
+    def computes_like(self, other: "VisionFeatures") -> bool:
+        """Return whether both towers are frozen and give the same features; reads all their weights."""
+        return self.is_frozen and other.is_frozen and tower_fingerprint(self.tower) == tower_fingerprint(other.tower)
+
     def __call__(self, clips: Sequence[VideoClip]) -> list[Tensor]:
         """Return features of each clip, in order, where the tower is; equal keys are computed once per call at most."""
         unique = list({clip.key: clip for clip in clips}.values())

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,18 @@ def test_a_written_configuration_reads_as_the_same(name: str, tmp_path: Path) ->
     path = write(tmp_path / "config.yaml", dump_config(config))
     assert load_config(path) == config
     assert dump_config(load_config(path)) == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in BUILT_IN.glob("*.yaml")))
+def test_one_pass_of_the_learner_holds_the_longest_prompt(name: str) -> None:
+    config = load_config(name)
+    video, num_steps = config.video, config.env.max_steps
+    fast = math.ceil(video.fast_max_frames / 2) * video.fast_frame_tokens
+    slow = math.ceil(video.slow_max_frames / 2) * video.slow_frame_tokens
+    visual = 0 if config.env.kind == "caption_tree" else fast + (num_steps - 1) * slow
+    # At most this; what was said before is in the prompts of some protocols.
+    text = 2000 + num_steps * config.rollout.max_new_tokens
+    assert visual + text <= config.grpo.max_tokens_per_batch
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,27 @@ def test_the_fingerprint_names_what_decides_features(tiny_folder: Path) -> None:
     assert tower_fingerprint(tower) != before
 
 
+def test_policies_with_the_same_frozen_tower_share_their_features(tiny_folder: Path) -> None:
+    def shares(**options: bool) -> bool:
+        policy = QwenVLPolicy.from_checkpoint(tiny_folder)
+        reference = QwenVLPolicy.from_checkpoint(tiny_folder, **options)
+        with torch.no_grad():
+            # Trained in the meantime.
+            policy.model.lm_head.weight.mul_(2.0)
+        reference.share_features(policy)
+        policy.features([CLIP])
+        reference.features([CLIP])
+        return policy.features.stats == FeatureStats(num_memory_hits=1, num_computed=1)
+
+    assert shares()
+    assert not shares(freeze_vision=False)
+    policy, other = QwenVLPolicy.from_checkpoint(tiny_folder), QwenVLPolicy.from_checkpoint(tiny_folder)
+    with torch.no_grad():
+        other.model.model.visual.merger.mlp[0].weight[0, 0] += 0.5
+    other.share_features(policy)
+    assert other.features is not policy.features
+
+
 def test_nothing_is_kept_of_a_tower_that_learns(tiny_folder: Path, budget: FeatureBudget) -> None:
     policy = QwenVLPolicy.from_checkpoint(tiny_folder, freeze_vision=False, feature_budget=budget)
     policy.features([CLIP, CLIP])
