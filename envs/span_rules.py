@@ -53,6 +53,8 @@ class SpanRules:
     """Added at both ends before the lengths are checked."""
     expand_to_s: float = 0.0
     """A valid span shorter than this is widened around its middle; 0 leaves spans as they are."""
+    expand_below_s: float = 0.0
+    """Only spans shorter than this are widened; 0 for all that are shorter than `expand_to_s`."""
     expand_max_fraction: float = 0.125
     """Spans are not widened beyond this fraction of the video."""
     reversed_spans: ReversedSpans | str = ReversedSpans.SORT
@@ -68,7 +70,7 @@ class SpanRules:
             raise ValueError(f"reversed_spans must be sort or reject, got {self.reversed_spans!r}.")
         if self.max_frames < 0:
             raise ValueError(f"max_frames must be at least 0, got {self.max_frames}.")
-        for name in ("min_length_s", "tolerance_s", "pad_s", "expand_to_s"):
+        for name in ("min_length_s", "tolerance_s", "pad_s", "expand_to_s", "expand_below_s"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0.0):
                 raise ValueError(f"{name} must be a number of seconds of at least 0, got {value}.")
@@ -151,7 +153,7 @@ class SpanRules:
     def _expand(self, span_s: Span, duration_s: float) -> Span:
         """Return `span_s` widened around its middle to the length asked for, inside the video."""
         length_s = min(self.expand_to_s, self.expand_max_fraction * duration_s)
-        if span_s.length_s >= length_s:
+        if span_s.length_s >= min(length_s, self.expand_below_s or length_s):
             return span_s
         middle_s = (span_s.start_s + span_s.end_s) / 2
         return _clip(Span(middle_s - length_s / 2, middle_s + length_s / 2), duration_s)

@@ -170,6 +170,8 @@ def build_protocol(config: Config) -> LoveR1Protocol | VideoZoomerProtocol | Lon
             timestamp_scale=protocol.timestamp_scale,
             timestamp_plate=protocol.timestamp_plate,
             parser=protocol.parser or "rl",
+            force_answer=protocol.force_answer,
+            force_after_malformed=protocol.force_after_malformed,
         )
     except (OSError, ValueError) as error:
         raise UserError(f"protocol.prompts is {protocol.prompts!r}, which cannot be used: {error}") from error

@@ -13,6 +13,7 @@ from videozoom.envs.spaces import MAX_STEPS_LIMIT
 from videozoom.experiments.config_captions import Captions
 from videozoom.experiments.config_data import Count, CountOrZero, Data, Fraction, NonNegative, Positive, Section
 from videozoom.experiments.config_endpoint import Endpoint
+from videozoom.experiments.love_r1_presets import PRESETS, check_preset
 from videozoom.policies.tiny import TinySize
 
 Optimizer = Literal["adamw", "muon"]
@@ -78,12 +79,20 @@ class Protocol(Section):
     """Pixels per cell of the 3x5 digits on small frames."""
     timestamp_plate: bool = False
     """Whether the digits stand on a black plate, so that they look the same in front of any picture."""
-    parser: Literal["rl", "eval", "first"] | None = None
-    """How completions are read (not for VideoZoomer): as in released training or evaluation code, where they differ;
-    `first` (LongVideo-R1 only): what is finished first counts. null is `rl` for LOVE-R1, `first` for LongVideo-R1."""
-    preset: Literal["rl", "eval", "sft", "no_tool"] | None = None
-    """Which of VideoZoomer's prompts: of its reinforcement learning, its evaluation (answers in a box), its supervised
-    data (replies without tags), or of the model without the tool, which needs `env.max_steps=1`; null is `rl`."""
+    parser: Literal["rl", "eval", "released_rl", "released_eval", "first"] | None = None
+    """How completions are read (not for VideoZoomer): as in released training or evaluation code, where they differ,
+    with the mistakes of both mended or, for LOVE-R1, as they are (`released_`); `first` (LongVideo-R1 only): what is
+    finished first counts. null is `rl` for LOVE-R1, `first` for LongVideo-R1."""
+    force_answer: bool = True
+    """LOVE-R1: whether the last step begins with the words of an answer."""
+    force_after_malformed: bool = False
+    """LOVE-R1: whether every step after a malformed or refused one does, too."""
+    preset: Literal[(*PRESETS, "rl", "eval", "sft", "no_tool")] | None = None  # type: ignore[valid-type]
+    """LOVE-R1: which published settings hold where the configuration gives none: of the `paper` (null), or of its
+    released training, cold start or evaluation code (`released_rl`, ...; all in `love_r1_presets.py`).
+    VideoZoomer: which variant of its prompts: of its reinforcement learning (`rl`; null), its evaluation (`eval`,
+    answers in a box), its supervised data (`sft`, replies without tags), or of the model without the tool (`no_tool`),
+    which needs `env.max_steps=1`."""
     frames: Literal["images", "pairs", "video"] | None = None
     """How VideoZoomer is shown frames: each as an image after its time, as published; in pairs, for half the tokens; or
     as one video without times. null is `images`, but `video` without the tool."""
@@ -106,6 +115,8 @@ class SpanRules(Section):
     """Added at both ends before the lengths are checked."""
     expand_to_s: NonNegative = 0.0
     """A valid span shorter than this is widened around its middle; 0 leaves spans as they are."""
+    expand_below_s: NonNegative = 0.0
+    """Only spans shorter than this are widened; 0 for all that are shorter than `expand_to_s`."""
     expand_max_fraction: Fraction = 0.125
     """Spans are not widened beyond this share of the video."""
     reversed_spans: Literal["sort", "reject"] = "sort"
@@ -394,6 +405,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        check_preset(self.protocol.preset, self.protocol.name)
         kind = "caption_tree" if self.protocol.name == "longvideo_r1" else "video_zoom"
         if self.env.kind != kind:
             raise ValueError(f"protocol.name is {self.protocol.name}, which needs env.kind={kind}, not {self.env.kind}")

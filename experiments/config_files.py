@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_errors import Layer, Tree, sentence
 from videozoom.experiments.errors import UserError
+from videozoom.experiments.love_r1_presets import with_preset
 
 BUILT_IN = Path(__file__).parent / "configs"
 """Folder of the configurations that are installed with the package."""
@@ -21,7 +22,8 @@ def load_config(source: str | Path | None = None, overrides: Sequence[str] = ())
     """Return the configuration of a YAML file (a path or the name of a built-in one) with `overrides` applied.
 
     A file may name another one in `extends`, relative to itself: mappings are merged, everything else is replaced.
-    An override is `key.sub=value`, its value read as YAML; numbers index lists. `None` starts from the defaults.
+    An override is `key.sub=value`, its value read as YAML; numbers index lists. `None` starts from the defaults. What a
+    preset sets (`protocol.preset`) stands between the defaults and all of this.
 
     Raises:
         UserError: the file is missing or no YAML, a key does not exist, or a value is not allowed.
@@ -49,7 +51,7 @@ def load_config(source: str | Path | None = None, overrides: Sequence[str] = ())
     layers.append(("the overrides", given))
     try:
         # Through JSON, because its strict mode still reads lists as tuples and strings as paths.
-        return Config.model_validate_json(json.dumps(values), strict=True)
+        return Config.model_validate_json(json.dumps(with_preset(values)), strict=True)
     except ValidationError as error:
         raise UserError(sentence(error.errors(), layers)) from None
 

@@ -73,6 +73,8 @@ class LoveR1Protocol:
         timestamp_plate: Draw them on a black plate.
         timestamp_colour: RGB of the digits.
         parser: Name of a preset in `PARSERS`, or rules of your own.
+        force_answer: Whether the last step of a `multi_step` episode begins with the answer prefix.
+        force_after_malformed: Whether every step after a malformed or refused one does, too.
 
     Raises:
         ValueError: if the wording cannot be loaded or the parser is unknown.
@@ -94,11 +96,14 @@ class LoveR1Protocol:
         timestamp_plate: bool = False,
         timestamp_colour: tuple[int, int, int] = (255, 0, 0),
         parser: str | BoxRules = "rl",
+        force_answer: bool = True,
+        force_after_malformed: bool = False,
     ) -> None:
         if isinstance(parser, str) and parser not in PARSERS:
             raise ValueError(f"Unknown parser {parser!r}: use one of {', '.join(PARSERS)}, or BoxRules.")
         self.prompts = LoveR1Prompts.load("love_r1" if prompts is None else prompts)
         self.rules = PARSERS[parser] if isinstance(parser, str) else parser
+        self.force_answer, self.force_after_malformed = force_answer, force_after_malformed
         self.overlay = TimestampOverlay(timestamp_colour, timestamp_scale, timestamp_plate) if timestamps else None
 
     def without_instruction(self) -> Self:
@@ -114,7 +119,7 @@ class LoveR1Protocol:
                 Message(Role.SYSTEM, (TextPart(self.prompts.system),)),
                 Message(Role.USER, self._user_content(observation)),
             ),
-            forced_prefix(observation),
+            self._forced_prefix(observation),
         )
 
     def prompt_on_clip(self, clip: VideoClip, header: str, question: str) -> Prompt:
@@ -126,16 +131,18 @@ class LoveR1Protocol:
 
     def parse(self, text: str, observation: Observation) -> Action:
         """Return the action in `text`, the completion after a forced prefix; unreadable text is `Malformed`."""
-        prefix = forced_prefix(observation) or _leading_prefix(text)
+        forced = self._forced_prefix(observation)
+        prefix = forced or _leading_prefix(text)
         if not prefix and self.rules.require_prefix:
             return Malformed(MalformedReason.NO_PREFIX)
-        content = find_box(text, self.rules.box)
+        content = find_box(text, self.rules.box, self.rules.end)
         if content is None:
             return Malformed(MalformedReason.NO_BOX)
-        if not self.rules.require_prefix and not forced_prefix(observation):
+        if not self.rules.require_prefix and not forced:
             prefix = ZOOM_PREFIX if content.strip().startswith("[") else ANSWER_PREFIX
         if prefix == ZOOM_PREFIX:
-            span = read_span(content, self.rules.integers_only)
+            rules = self.rules
+            span = read_span(content, rules.integers_only, spaces=rules.spaces, lowest_two=rules.lowest_two)
             return ZoomIn(span) if isinstance(span, Span) else Malformed(span)
         letter = read_letter(content, len(observation["options"]), self.rules.letter)
         return Malformed(letter) if isinstance(letter, MalformedReason) else Answer(letter)
@@ -154,11 +161,25 @@ class LoveR1Protocol:
         if "\\boxed{" in reasoning:
             raise ValueError("Reasoning must not contain \\boxed{}: it would be read as the action.")
         prefix = ZOOM_PREFIX if isinstance(action, ZoomIn) else ANSWER_PREFIX
-        forced = forced_prefix(observation)
+        forced = self._forced_prefix(observation)
         if forced not in ("", prefix):
             raise ValueError(f"This step forces {forced.strip()!r}; {action} cannot be written.")
         box = self._write_span(action.span_s) if isinstance(action, ZoomIn) else action.letter
         return ("" if forced else prefix) + (f"{reasoning} " if reasoning else "") + f"\\boxed{{{box}}}"
+
+    def _forced_prefix(self, observation: Observation) -> str:
+        """Return the prefix the step forces, empty if the agent may choose.
+
+        Source: LOVE-R1, Sec. 4.3 (single zoom steps start with the zoom prefix) and Sec. 5.1 (the last step starts with
+        the answer prefix; there at inference). The released training code never forces an answer; the evaluation code
+        does it at once when an output is malformed or its span refused.
+        """
+        if EPISODE_KINDS[observation["episode_kind"]] is EpisodeKind.ZOOM_STEP:
+            return ZOOM_PREFIX
+        if self.force_answer and observation["step"] == observation["max_steps"] - 1:
+            return ANSWER_PREFIX
+        turns = observation["turns"] if self.force_after_malformed else ()
+        return ANSWER_PREFIX if turns and isinstance(turns[-1].action, Malformed) else ""
 
     def _write_span(self, span_s: Span) -> str:
         if self.rules.integers_only:
@@ -184,17 +205,6 @@ class LoveR1Protocol:
         lines = (f"{letter}. {option}" for letter, option in zip(OPTION_LETTERS, observation["options"], strict=False))
         values = {"question": observation["question"], "options": "\n".join(lines)}
         return _PLACEHOLDER.sub(lambda match: values[match.group(1)], self.prompts.question)
-
-
-def forced_prefix(observation: Observation) -> str:
-    """Return the prefix the step forces, empty if the agent may choose.
-
-    Source: LOVE-R1, Sec. 4.3 (single zoom steps start with the zoom prefix) and Sec. 5.1 (the last step starts with
-    the answer prefix; there at inference. Departs from the released training code, which never forces an answer).
-    """
-    if EPISODE_KINDS[observation["episode_kind"]] is EpisodeKind.ZOOM_STEP:
-        return ZOOM_PREFIX
-    return ANSWER_PREFIX if observation["step"] == observation["max_steps"] - 1 else ""
 
 
 def _leading_prefix(text: str) -> str:
