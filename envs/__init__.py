@@ -17,6 +17,7 @@ _EXPORTS = {
     "GetCaption": "actions",
     "Malformed": "actions",
     "Observation": "observation",
+    "ReadyEnvs": "ready_envs",
     "Span": "tasks",
     "SpanRules": "span_rules",
     "Status": "tasks",

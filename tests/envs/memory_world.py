@@ -26,7 +26,7 @@ class MemoryFrames:
     def fast_view(self, video: Path) -> VideoClip:
         return self._read("fast_view", video, Span(0.0, DURATION_S), num_frames=32, size_px=28)
 
-    def slow_clip(self, video: Path, span_s: Span) -> VideoClip:
+    def slow_clip(self, video: Path, span_s: Span, fps: float | None = None) -> VideoClip:
         return self._read("slow_clip", video, span_s, num_frames=4, size_px=56)
 
     def _read(self, view: str, video: Path, span_s: Span, num_frames: int, size_px: int) -> VideoClip:

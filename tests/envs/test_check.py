@@ -109,14 +109,14 @@ class ReadsAnything(Frames):
 class OtherSpan(Frames):
     """Shows another span than the one asked for."""
 
-    def slow_clip(self, video: Path, span_s: Span) -> VideoClip:
+    def slow_clip(self, video: Path, span_s: Span, fps: float | None = None) -> VideoClip:
         return super().slow_clip(video, Span(span_s.start_s + 1.0, span_s.end_s + 1.0))
 
 
 class OtherTimes(Frames):
     """Shows the right span's name on frames of another."""
 
-    def slow_clip(self, video: Path, span_s: Span) -> VideoClip:
+    def slow_clip(self, video: Path, span_s: Span, fps: float | None = None) -> VideoClip:
         return replace(super().slow_clip(video, span_s), times_s=np.linspace(0.0, 60.0, 4))
 
 
