@@ -72,13 +72,14 @@ class ReferenceBackend:
 
 def _folded(x: Tensor, num_kv_heads: int) -> Tensor:
     """Return `[B, K * G, L, ...]` as `[B, K, G * L, ...]`: heads that share keys, one after the other."""
-    return x.unflatten(1, (num_kv_heads, -1)).flatten(2, 3)
+    folded: Tensor = x.unflatten(1, (num_kv_heads, -1)).flatten(2, 3)
+    return folded
 
 
 def _scores(query: Tensor, key: Tensor, *, is_causal: bool, scaling: float, mask: Tensor | None) -> Tensor:
     """Return scaled dot products `[B, K, G, Lq, Lk]`, -inf where a key is not seen, float32 or better."""
     dtype = torch.promote_types(query.dtype, torch.float32)
-    scores = _folded(query.to(dtype), key.shape[1]) @ key.to(dtype).mT * scaling
+    scores: Tensor = _folded(query.to(dtype), key.shape[1]) @ key.to(dtype).mT * scaling
     scores = scores.unflatten(2, (-1, query.shape[2]))
     if is_causal:
         is_seen = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
