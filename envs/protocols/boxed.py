@@ -42,7 +42,7 @@ class LetterRule(StrEnum):
     ALONE = "alone"
     """The letter alone, or followed by punctuation: `B`, `(b)`, `B. two bars`; not `Because`."""
     FIRST_CHARACTER = "first_character"
-    """The first character, whatever follows: `Because` is B."""
+    """The first character, whatever follows: `Because` is B, and ` B` none."""
     FIRST_FOUND = "first_found"
     """The first capital that is the letter of an option, wherever it stands: `The Dog is B` is D."""
 
@@ -143,7 +143,7 @@ def read_letter(content: str, num_options: int, rule: LetterRule) -> str | Malfo
         match = _LETTER_ALONE.fullmatch(stripped)
         letter = match.group(1).upper() if match else ""
     else:
-        letter = stripped[:1].upper()
+        letter = content[:1].upper()
     if len(letter) != 1 or letter not in OPTION_LETTERS:
         return MalformedReason.NOT_A_LETTER
     return letter if OPTION_LETTERS.index(letter) < num_options else MalformedReason.UNKNOWN_OPTION

@@ -62,6 +62,10 @@ PARSERS = {
     "videozoomer": _fuzzed(VideoZoomerProtocol(), (*_ZOOMS, *_ANSWERS), SpanRules.videozoomer()),
     "love_r1": _fuzzed(LoveR1Protocol(), (*_WHOLE, *_ANSWERS), SpanRules()),
     "love_r1 eval": _fuzzed(LoveR1Protocol(parser="eval"), (*_WHOLE, *_ANSWERS), SpanRules.evaluation()),
+    "love_r1 released_rl": _fuzzed(LoveR1Protocol(parser="released_rl"), (*_WHOLE, *_ANSWERS), SpanRules()),
+    "love_r1 released_eval": _fuzzed(
+        LoveR1Protocol(parser="released_eval"), (*_WHOLE, *_ANSWERS), SpanRules.evaluation()
+    ),
     "love_r1 decimals": _fuzzed(
         LoveR1Protocol(parser=BoxRules(integers_only=False)), (*_WHOLE, *_ANSWERS), SpanRules()
     ),
