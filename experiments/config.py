@@ -47,9 +47,10 @@ class Video(Section):
     resize: Literal["bicubic", "area", "swscale"] = "bicubic"
     """`bicubic` is antialiased, as in the released code; `area` the mean over a box, exact where the size divides the
     source's; `swscale` bicubic by the decoder, cheaper and a little off."""
-    backend: Literal["pyav", "decord", "torchcodec"] = "pyav"
-    """Library that decodes. `decord` and `torchcodec` are installed by extras of these names, run in a process of their
-    own, and refuse kinds of files that they are known to get wrong."""
+    backend: Literal["pyav", "pyav_process", "decord", "torchcodec"] = "pyav"
+    """Library that decodes. `pyav_process` is `pyav` in a process of its own, where a file that hangs or crashes the
+    decoder is an error like any other. `decord` and `torchcodec` are installed by extras of these names, run in a
+    process of their own, and refuse kinds of files that they are known to get wrong."""
     decode_limit_s: Positive = 300.0
     """Seconds after which that process is stopped, and the video counts as unreadable."""
     max_filled: Fraction = 0.0
