@@ -134,7 +134,7 @@ def _answers(episodes: Episodes) -> Iterator[str]:
                 "the rubric or the task's answer, or pass check_zoom_env(..., gold_reward=...)."
             )
         wrong = [Answer(letter) for letter in task.letters if letter != task.answer]
-        for actions in ([wrong[0]], [wrong[-1]], [Answer("?")] * 50, [_JUNK] * 50):
+        for actions in ([_JUNK] * 50, [Answer("?")] * 50, *([action] for action in wrong[:2])):
             worth = sum(taken.reward for taken in episodes.run(task, actions))
             if worth >= gold:
                 yield f"{actions[0]} is worth {worth:g} in task {task.task_id!r}, as much as the right answer."

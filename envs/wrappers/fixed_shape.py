@@ -93,7 +93,7 @@ class FixedShape(
         self._fast_shape = (num_fast_frames, *fast_px, 3)
         self._clip_shape = (num_clip_frames, *clip_px, 3)
         self._num_clips = max(1, unwrapped.max_steps - 1) if num_clips is None else num_clips
-        self._num_options = max(len(task.options) for task in unwrapped.tasks)
+        self._num_options = max(1, *(len(task.options) for task in unwrapped.tasks))
         self._num_text_features = num_text_features
         if min(*self._fast_shape, *self._clip_shape, self._num_clips, num_text_features) < 1:
             raise ValueError("FixedShape needs at least one frame, pixel, clip and text feature of each kind.")
@@ -104,9 +104,14 @@ class FixedShape(
         """Return the arrays of an observation.
 
         Raises:
-            ValueError: if it has more clips than there is room for.
+            ValueError: if it has more clips or options than there is room for.
         """
         fast_view, clips = observation["fast_view"], observation["clips"]
+        if len(observation["options"]) > self._num_options:
+            raise ValueError(
+                f"FixedShape has room for {self._num_options} options, those of the environment's own tasks, but the "
+                f"task has {len(observation['options'])}: make the environment with a task that has as many."
+            )
         if len(clips) > self._num_clips:
             raise ValueError(
                 f"FixedShape has room for {self._num_clips} clips, but the episode has {len(clips)}: "
@@ -137,7 +142,7 @@ class FixedShape(
 
     def _option_arrays(self, options: Sequence[str]) -> Arrays:
         features = np.zeros((self._num_options, self._num_text_features), np.float32)
-        for index, option in enumerate(options[: self._num_options]):
+        for index, option in enumerate(options):
             features[index] = word_features(option, self._num_text_features)
         return {"options": features, "option_mask": _mask(len(options), self._num_options)}
 

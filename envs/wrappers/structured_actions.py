@@ -36,7 +36,7 @@ class _StructuredActions(gymnasium.ActionWrapper[Observation, Any, Any], RecordC
             if value < 1:
                 raise ValueError(f"{type(self).__name__} needs {name} of at least 1, got {value}.")
         self._env = zoom_env(env)
-        self._num_options = max(len(task.options) for task in self._env.tasks)
+        self._num_options = max(1, *(len(task.options) for task in self._env.tasks))
 
     def _zoom(self, position: float, length: float) -> ZoomIn:
         return ZoomIn(span_at(float(position), float(length), self._env.snapshot().duration_s, self._env.span_rules))

@@ -103,6 +103,14 @@ def test_clips_without_room_are_named() -> None:
         env.step(ZoomIn(Span(40.0, 44.0)))
 
 
+def test_options_without_room_are_named() -> None:
+    many = Task("many", make_tasks()[0].video, DURATION_S, "Which one?", tuple("abcde"), "A")
+    with pytest.raises(
+        ValueError, match="room for 3 options, those of the environment's own tasks, but the task has 5"
+    ):
+        fixed().reset(options={"task": many})
+
+
 @pytest.mark.parametrize("values", [{"num_fast_frames": 0}, {"clip_px": (0, 5)}, {"num_text_features": 0}])
 def test_impossible_shapes_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="at least one frame, pixel, clip and text feature"):
