@@ -61,7 +61,7 @@ def check_config(config: Config, *, may_be_endpoint: bool = False) -> None:
     # Asking for its version loads the library.
     _ = build_reader(Backend(config.video.backend)).fingerprint
     if config.policy.kind == "qwen_vl" and config.policy.checkpoint is not None:
-        from videozoom.policies.qwen_vl import check_checkpoint
+        from videozoom.policies.qwen_checkpoint import check_checkpoint
 
         check_checkpoint(config.policy.checkpoint, attention=config.policy.attention)
     if config.policy.text_attention == "cuda":
@@ -170,6 +170,7 @@ def build_protocol(config: Config) -> LoveR1Protocol | VideoZoomerProtocol | Lon
             timestamp_scale=protocol.timestamp_scale,
             timestamp_plate=protocol.timestamp_plate,
             parser=protocol.parser or "rl",
+            template=protocol.template,
             force_answer=protocol.force_answer,
             force_after_malformed=protocol.force_after_malformed,
         )

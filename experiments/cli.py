@@ -29,7 +29,7 @@ USER_ERRORS = frozenset(
         "videozoom.envs.generated.recipe.RecipeError",
         "videozoom.policies.attention_backends.AttentionBackendError",
         "videozoom.policies.chat_client.EndpointError",
-        "videozoom.policies.qwen_vl.CheckpointError",
+        "videozoom.policies.qwen_checkpoint.CheckpointError",
         "videozoom.policies.token_tree.TokenBudgetError",
         "videozoom.policies.tree_attention.TextModelError",
     }

@@ -18,20 +18,16 @@ from videozoom.policies.attention_backends import AttentionBackend, backend_for
 from videozoom.policies.base import Completion, Request
 from videozoom.policies.double_precision import call_in_double, weights_in_double
 from videozoom.policies.feature_cache import FeatureBudget
+from videozoom.policies.qwen_checkpoint import load_checkpoint
 from videozoom.policies.recomputation import recomputed_layers
 from videozoom.policies.rendering import RenderedPrompt, Renderer
 from videozoom.policies.sampling import Sampling
 from videozoom.policies.tree_attention import use_text_attention
-from videozoom.policies.vision_attention import use_batched_windows
 from videozoom.policies.vision_features import VisionFeatures
 
 if TYPE_CHECKING:
     from videozoom.policies.packed_cache import HeldPrefixes
     from videozoom.policies.token_tree import TokenTree
-
-
-class CheckpointError(ValueError):
-    """A checkpoint folder cannot be used; the message names the folder and the reason."""
 
 
 class QwenVLPolicy:
@@ -102,7 +98,7 @@ class QwenVLPolicy:
         Raises:
             CheckpointError: the folder is missing, unreadable, or holds another architecture.
         """
-        model, renderer = _load(Path(path), dtype, attention)
+        model, renderer = load_checkpoint(Path(path), dtype=dtype, attention=attention)
         return cls(
             model,
             renderer,
@@ -284,68 +280,3 @@ class QwenVLPolicy:
         # A sampled placeholder would ask for features that do not exist.
         logits[..., [config.video_token_id, config.image_token_id]] = float("-inf")
         return logits
-
-
-def check_checkpoint(path: Path, *, attention: str = "sdpa") -> Any:
-    """Return the model configuration of a checkpoint folder, without loading any weights.
-
-    Raises:
-        CheckpointError: the folder is missing, holds another architecture, or `attention` is not installed.
-    """
-    from transformers import AutoConfig
-    from transformers.utils.import_utils import is_flash_attn_2_available
-
-    if not (path / "config.json").is_file():
-        raise CheckpointError(f"no checkpoint at {path}: policy.checkpoint must name a folder with a config.json")
-    try:
-        config = AutoConfig.from_pretrained(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"cannot read the config.json of the checkpoint at {path}: {error}") from error
-    if config.model_type != "qwen2_5_vl":
-        raise CheckpointError(f"{path} holds a {config.model_type!r} model; only 'qwen2_5_vl' is supported")
-    if getattr(config.text_config, "use_sliding_window", False):
-        raise CheckpointError(f"{path} uses sliding-window attention, which is not supported")
-    if attention == "flash_attention_2" and not is_flash_attn_2_available():
-        raise CheckpointError("policy.attention is 'flash_attention_2', which needs flash-attn and a GPU; use 'sdpa'")
-    return config
-
-
-def _load(path: Path, dtype: str, attention: str) -> tuple[nn.Module, Renderer]:
-    from safetensors import SafetensorError
-    from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
-    from transformers.utils import logging
-
-    config = check_checkpoint(path, attention=attention)
-    logging.disable_progress_bar()
-    # What it reports of a damaged checkpoint is told in one sentence below.
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    load: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained
-    try:
-        # The text model stays on torch's own attention, which picks flash kernels itself and takes the sampler's masks.
-        model, loaded = load(
-            path,
-            dtype=getattr(torch, dtype),
-            attn_implementation={"": "sdpa", "text_config": "sdpa", "vision_config": attention},
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
-        vision = config.vision_config
-        renderer = Renderer(
-            AutoTokenizer.from_pretrained(path),
-            tokens_per_second=float(vision.tokens_per_second),
-            patch_px=int(vision.patch_size),
-            merge=int(vision.spatial_merge_size),
-        )
-    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"cannot load the checkpoint at {path}: {error}") from error
-    finally:
-        logging.set_verbosity(verbosity)
-    # transformers would go on with random weights in their place.
-    for problem, names in (("lacks", loaded["missing_keys"]), ("has misshapen", loaded["mismatched_keys"])):
-        if names:
-            raise CheckpointError(f"the checkpoint at {path} {problem} weights: {len(names)}, like {min(names)}")
-    if attention == "sdpa":
-        use_batched_windows(model.model.visual)
-    model.eval()
-    return model, renderer

@@ -26,7 +26,7 @@ from videozoom.experiments.config_files import load_config
 from videozoom.experiments.errors import UserError
 from videozoom.policies.attention_backends import AttentionBackendError
 from videozoom.policies.feature_cache import FeatureBudget
-from videozoom.policies.qwen_vl import CheckpointError
+from videozoom.policies.qwen_checkpoint import CheckpointError
 
 CORPUS = ["Which sign appears in the red scene?", "The red scene shows bars."] * 2
 

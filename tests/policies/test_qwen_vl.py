@@ -16,7 +16,8 @@ from transformers.utils import import_utils
 from videozoom.envs.tasks import Span
 from videozoom.policies.base import FinishReason, Request
 from videozoom.policies.logprobs import completion_logprobs
-from videozoom.policies.qwen_vl import CheckpointError, QwenVLPolicy, check_checkpoint
+from videozoom.policies.qwen_checkpoint import CheckpointError, check_checkpoint
+from videozoom.policies.qwen_vl import QwenVLPolicy
 from videozoom.policies.rendering import RenderedPrompt
 from videozoom.policies.sampling import Sampling
 from videozoom.policies.tokenizer import VIDEO_PAD
