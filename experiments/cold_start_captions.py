@@ -54,6 +54,7 @@ class CaptionAnnotator:
     ) -> None:
         self._tasks, self._env, self._protocol = tuple(tasks), make_env(), protocol
         self._knows_times = times_from is Level.HIGH
+        self._steps: list[SupervisedSample] = []
 
     def sample(self, objective: Objective, stage: SupervisedStage, rng: np.random.Generator) -> SupervisedSample:
         """Return a sample of an objective, with the dials of a stage."""
@@ -65,11 +66,11 @@ class CaptionAnnotator:
         raise ValueError(f"There are no samples of {objective} without frames; there are {', '.join(self.objectives)}.")
 
     def _cot(self, task: Task, stage: SupervisedStage, rng: np.random.Generator) -> SupervisedSample:
-        """Return one step of a way to the answer: a caption to read, or the answer."""
-        moves = self._way(task, stage, rng)
-        imitated = [number for number, move in enumerate(moves) if move.is_imitated]
-        chosen = imitated[rng.integers(len(imitated))]
-        return self._step(task, moves[: chosen + 1], max_steps=max(self._env.max_steps, len(moves)))
+        """Return the next step of a way to the answer; those of one way follow each other, for they share a prompt."""
+        if not self._steps:
+            moves = self._way(task, stage, rng)
+            self._steps = self._samples(task, moves, max_steps=max(self._env.max_steps, len(moves)))
+        return self._steps.pop(0)
 
     def _guess(self, task: Task, rng: np.random.Generator) -> SupervisedSample:
         """Return a last step that has not seen what it is asked: nothing, or the caption of another scene."""
@@ -77,7 +78,7 @@ class CaptionAnnotator:
         moves = [_Move(Answer(task.answer), NOT_SEEN)]
         if others and rng.random() < 0.5:
             moves.insert(0, self._look(task, others[rng.integers(len(others))]))
-        return self._step(task, moves, max_steps=len(moves))
+        return self._samples(task, moves, max_steps=len(moves))[-1]
 
     def _way(self, task: Task, stage: SupervisedStage, rng: np.random.Generator) -> list[_Move]:
         events = events_of(task)
@@ -106,15 +107,18 @@ class CaptionAnnotator:
     def _look(self, task: Task, event: Event, *, is_imitated: bool = True) -> _Move:
         return _Move(GetCaption(_node_of(event, self._env.tree(task), Level.LOW)), locate(event), is_imitated)
 
-    def _step(self, task: Task, moves: Sequence[_Move], max_steps: int) -> SupervisedSample:
-        """Return the last of some moves as a sample, the others as what was said and seen before it."""
+    def _samples(self, task: Task, moves: Sequence[_Move], max_steps: int) -> list[SupervisedSample]:
+        """Return a sample for each move that is imitated, after what was said and seen before it."""
         observation, _ = self._env.reset(options={"task": task, "max_steps": max_steps})
-        spoken = []
-        for move in moves[:-1]:
-            spoken.append(SampledPart(self._protocol.write(move.action, move.reasoning, observation)))
+        spoken: list[SampledPart] = []
+        samples = []
+        for move in moves:
+            text = self._protocol.write(move.action, move.reasoning, observation)
+            if move.is_imitated:
+                samples.append(SupervisedSample(self._protocol.prompt(observation, spoken), text))
+            spoken.append(SampledPart(text))
             observation, *_ = self._env.step(move.action)
-        text = self._protocol.write(moves[-1].action, moves[-1].reasoning, observation)
-        return SupervisedSample(self._protocol.prompt(observation, spoken), text)
+        return samples
 
 
 def _node_of(event: Event, tree: CaptionTree, level: Level) -> Node:
