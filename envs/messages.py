@@ -27,6 +27,8 @@ class VideoPart:
     """A clip whose frames are final: resized, timestamps drawn; its key says so."""
 
     clip: VideoClip
+    goes_on: bool = False
+    """Whether it stands in the video of the part before it: there are no markers between the two."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,7 @@ def build_protocol(config: Config) -> LoveR1Protocol | VideoZoomerProtocol | Lon
             timestamp_plate=protocol.timestamp_plate,
             parser=protocol.parser or "rl",
             template=protocol.template,
+            template=protocol.template,
             force_answer=protocol.force_answer,
             force_after_malformed=protocol.force_after_malformed,
         )

@@ -84,6 +84,9 @@ class Protocol(Section):
     """How completions are read (not for VideoZoomer): as in released training or evaluation code, where they differ,
     with the mistakes of both mended or, for LOVE-R1, as they are (`released_`); `first` (LongVideo-R1 only): what is
     finished first counts. null is `rl` for LOVE-R1, `first` for LongVideo-R1."""
+    template: Literal["a", "b", "c"] = "c"
+    """LOVE-R1: where zoomed clips stand. `c`: behind the whole fast view (the paper's choice); `a`: in place of the
+    fast frames they show, all in one run of video; `b`: the same as separate videos. Source: LOVE-R1, Fig. 2."""
     force_answer: bool = True
     """LOVE-R1: whether the last step begins with the words of an answer."""
     force_after_malformed: bool = False

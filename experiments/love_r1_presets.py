@@ -36,6 +36,7 @@ _PAPER = {
     "video.double_fast_below_s": Fact(0.0, "the paper does not mention short videos"),
     "video.double_slow_below_s": Fact(0.0, "the paper does not mention short videos"),
     "protocol.parser": Fact("rl", f"the paper describes none; {_RL}, mended (envs/protocols/boxed.py)"),
+    "protocol.template": Fact("c", "Sec. 3, Fig. 2"),
     "protocol.force_answer": Fact(True, "Sec. 5.1"),
     "protocol.force_after_malformed": Fact(False, "the paper does not mention malformed outputs"),
     "env.max_steps": Fact(3, "Sec. 5.1"),

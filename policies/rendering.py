@@ -140,7 +140,7 @@ class _Builder:
         is_ended = False
         for part in message.content:
             if isinstance(part, VideoPart):
-                self.add_clip(part.clip)
+                self.add_clip(part.clip, goes_on=part.goes_on)
             elif isinstance(part, TextPart) or not part.token_ids:
                 self.add_text(part.text)
             else:
@@ -157,8 +157,11 @@ class _Builder:
     def add_text(self, text: str) -> None:
         self.text += text
 
-    def add_clip(self, clip: VideoClip) -> None:
-        self.add_text(VISION_START)
+    def add_clip(self, clip: VideoClip, *, goes_on: bool = False) -> None:
+        if goes_on and self.text == VISION_END:
+            self.text = ""
+        else:
+            self.add_text(VISION_START)
         self.flush()
         grid = self.renderer.grid(clip)
         self.clip_starts.append(len(self.ids))

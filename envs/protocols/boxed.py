@@ -120,7 +120,7 @@ def read_span(
     bare = content.strip() if spaces else content
     if _NUMBERS[integers_only].fullmatch(bare) is None:
         return MalformedReason.NOT_A_SPAN
-    times_s = sorted(float(number) for number in bare[1:-1].split(","))
+    times_s = sorted(float(number.strip()) for number in bare[1:-1].split(","))
     if not all(map(math.isfinite, times_s)) or (len(times_s) > 2 and not lowest_two):
         return MalformedReason.NOT_A_SPAN
     return Span(times_s[0], times_s[1])

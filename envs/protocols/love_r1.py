@@ -17,6 +17,7 @@ from videozoom.envs.messages import Message, Prompt, Role, SampledPart, TextPart
 from videozoom.envs.observation import EPISODE_KINDS, Observation, VideoClip
 from videozoom.envs.overlay import TimestampOverlay
 from videozoom.envs.protocols.boxed import PARSERS, BoxRules, find_box, read_letter, read_span
+from videozoom.envs.protocols.templates import Template, in_place
 from videozoom.envs.tasks import OPTION_LETTERS, EpisodeKind, Span
 
 ZOOM_PREFIX = "I need to zoom in on the video.\n\n"
@@ -62,7 +63,8 @@ class LoveR1Prompts:
 class LoveR1Protocol:
     r"""Markov prompts with drawn timestamps; actions in `\boxed{}` after a prefix.
 
-    A prompt holds the fast view, the accepted clips sorted by start, and the question; earlier reasoning is dropped.
+    A prompt holds the fast view, the accepted clips sorted by start (or, by another `template`, in place of what they
+    show), and the question; earlier reasoning is dropped.
     In `zoom_step` episodes the zoom prefix is forced, at the last step of a `multi_step` episode the answer prefix;
     otherwise the model chooses and writes its prefix itself.
 
@@ -73,6 +75,8 @@ class LoveR1Protocol:
         timestamp_plate: Draw them on a black plate.
         timestamp_colour: RGB of the digits.
         parser: Name of a preset in `PARSERS`, or rules of your own.
+        template: Where zoomed clips stand: `c` behind the fast view, `a` and `b` in place of what they show; see
+            `Template`.
         force_answer: Whether the last step of a `multi_step` episode begins with the answer prefix.
         force_after_malformed: Whether every step after a malformed or refused one does, too.
 
@@ -96,6 +100,7 @@ class LoveR1Protocol:
         timestamp_plate: bool = False,
         timestamp_colour: tuple[int, int, int] = (255, 0, 0),
         parser: str | BoxRules = "rl",
+        template: Template | str = Template.C,
         force_answer: bool = True,
         force_after_malformed: bool = False,
     ) -> None:
@@ -103,6 +108,9 @@ class LoveR1Protocol:
             raise ValueError(f"Unknown parser {parser!r}: use one of {', '.join(PARSERS)}, or BoxRules.")
         self.prompts = LoveR1Prompts.load("love_r1" if prompts is None else prompts)
         self.rules = PARSERS[parser] if isinstance(parser, str) else parser
+        if template not in tuple(Template):
+            raise ValueError(f"Unknown template {template!r}: use one of {', '.join(Template)}.")
+        self.template = Template(template)
         self.force_answer, self.force_after_malformed = force_answer, force_after_malformed
         self.overlay = TimestampOverlay(timestamp_colour, timestamp_scale, timestamp_plate) if timestamps else None
 
@@ -187,14 +195,15 @@ class LoveR1Protocol:
         return _write_times(span_s)
 
     def _user_content(self, observation: Observation) -> tuple[TextPart | VideoPart, ...]:
-        fast_view = observation["fast_view"]
-        parts: list[TextPart | VideoPart] = [
-            TextPart(f"Full video [0, {int(fast_view.span_s.end_s)}]:"),
-            VideoPart(self._drawn(fast_view)),
-        ]
-        for clip in sorted(observation["clips"], key=lambda clip: clip.span_s):
-            parts.append(TextPart(f"Subset zoom-in video clip {_write_times(clip.span_s)}:"))
-            parts.append(VideoPart(self._drawn(clip)))
+        fast_view = self._drawn(observation["fast_view"])
+        clips = [self._drawn(clip) for clip in sorted(observation["clips"], key=lambda clip: clip.span_s)]
+        parts: list[TextPart | VideoPart] = [TextPart(f"Full video [0, {int(fast_view.span_s.end_s)}]:")]
+        if self.template is Template.C:
+            parts.append(VideoPart(fast_view))
+            for clip in clips:
+                parts += [TextPart(f"Subset zoom-in video clip {_write_times(clip.span_s)}:"), VideoPart(clip)]
+        else:
+            parts += in_place(fast_view, clips, self.template)
         parts.append(TextPart(f"{self._question(observation)}\n{self.prompts.instruction}".rstrip("\n")))
         return tuple(parts)
 

@@ -39,6 +39,7 @@ OUTPUTS: list[tuple[str, Expected, Expected]] = [
     (ZOOM + r"\boxed{[20, 10]}", (10, 20), (5, 25)),
     (ZOOM + r"\boxed{[ 10 , 20 ]}", (10, 20), (5, 25)),
     (ZOOM + "\\boxed{[10,\n20]}", (10, 20), (5, 25)),
+    (ZOOM + "\\boxed{[10,\x1d20]}", (10, 20), (5, 25)),  # A space to `strip`, none to `float`.
     (ZOOM + r"\boxed{ [10, 20] }", NO_SPAN, (5, 25)),
     (ZOOM + r"\boxed{[10, 20] }", NO_SPAN, (5, 25)),
     (ZOOM + r"\boxed{[10.5, 20]}", NO_SPAN, NO_SPAN),

@@ -64,3 +64,22 @@ def test_text_that_nobody_sampled_is_tokenised(renderer: Renderer) -> None:
     by_hand = renderer.render(Prompt((QUESTION, Message(Role.ASSISTANT, (written,)), REPLY)))
     assert np.array_equal(rendered.token_ids, by_hand.token_ids)
     assert np.array_equal(rendered.position_ids, by_hand.position_ids)
+
+
+def test_parts_of_one_run_of_video_share_its_markers(renderer: Renderer) -> None:
+    clips = [random_clip("v", 4, 28, Span(0.0, 8.0)), random_clip("w", 2, 56, Span(8.0, 10.0))]
+
+    def rendered(goes_on: bool) -> RenderedPrompt:
+        parts = (VideoPart(clips[0]), VideoPart(clips[1], goes_on=goes_on), TextPart("Which sign?"))
+        return renderer.render(Prompt((Message(Role.USER, parts),)))
+
+    one_run, apart = rendered(True), rendered(False)
+    start, end = (renderer.encode(marker)[0] for marker in ("<|vision_start|>", "<|vision_end|>"))
+    for prompt, num_markers in ((one_run, 1), (apart, 2)):
+        ids = prompt.token_ids.tolist()
+        assert (ids.count(start), ids.count(end)) == (num_markers, num_markers)
+        assert prompt.num_visual_tokens == ids.count(renderer.video_pad_id) == 2 + 4
+    first, second = one_run.clip_starts
+    assert second == first + 2
+    # A clip begins behind the positions of the one before it, on every axis.
+    assert (one_run.position_ids[:, second] == one_run.position_ids[:, first:second].max() + 1).all()
