@@ -4,9 +4,32 @@ Importing this package registers `VideoZoom-v0` and `CaptionTree-v0`, and loads 
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
+
+if TYPE_CHECKING:
+    from videozoom.envs.actions import Answer as Answer
+    from videozoom.envs.actions import AskVideo as AskVideo
+    from videozoom.envs.actions import GetCaption as GetCaption
+    from videozoom.envs.actions import Malformed as Malformed
+    from videozoom.envs.actions import ZoomIn as ZoomIn
+    from videozoom.envs.caption_tree_env import CaptionTreeEnv as CaptionTreeEnv
+    from videozoom.envs.check import ZoomEnvError as ZoomEnvError
+    from videozoom.envs.check import check_zoom_env as check_zoom_env
+    from videozoom.envs.episode import Episode as Episode
+    from videozoom.envs.observation import Observation as Observation
+    from videozoom.envs.observation import VideoClip as VideoClip
+    from videozoom.envs.ready_envs import ReadyEnvs as ReadyEnvs
+    from videozoom.envs.span_rules import SpanRules as SpanRules
+    from videozoom.envs.task_files import load_tasks as load_tasks
+    from videozoom.envs.task_files import save_tasks as save_tasks
+    from videozoom.envs.tasks import EpisodeKind as EpisodeKind
+    from videozoom.envs.tasks import Span as Span
+    from videozoom.envs.tasks import Status as Status
+    from videozoom.envs.tasks import Task as Task
+    from videozoom.envs.video_store import VideoStore as VideoStore
+    from videozoom.envs.video_zoom import VideoZoomEnv as VideoZoomEnv
 
 _EXPORTS = {
     "Answer": "actions",

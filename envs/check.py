@@ -134,7 +134,8 @@ def _answers(episodes: Episodes) -> Iterator[str]:
                 "the rubric or the task's answer, or pass check_zoom_env(..., gold_reward=...)."
             )
         wrong = [Answer(letter) for letter in task.letters if letter != task.answer]
-        for actions in ([_JUNK] * 50, [Answer("?")] * 50, *([action] for action in wrong[:2])):
+        junk: list[list[Any]] = [[_JUNK] * 50, [Answer("?")] * 50, *([action] for action in wrong[:2])]
+        for actions in junk:
             worth = sum(taken.reward for taken in episodes.run(task, actions))
             if worth >= gold:
                 yield f"{actions[0]} is worth {worth:g} in task {task.task_id!r}, as much as the right answer."

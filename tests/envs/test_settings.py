@@ -1,12 +1,17 @@
 """Mistakes in making an environment are named, with what to do."""
 
+import re
 import warnings
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import gymnasium
 import pytest
 from memory_world import MemoryFrames, make_env, make_tasks
 
+import videozoom.envs
+import videozoom.envs.wrappers
 from videozoom.envs.settings import checked_frames
 from videozoom.envs.video_store import VideoStore
 from videozoom.envs.videos.isolated_reader import IsolatedReader
@@ -67,3 +72,13 @@ def test_kinds_are_drawn_in_their_share(fraction: float, kinds: set[int]) -> Non
     assert env.reset(options={"episode_kind": "multi_step"})[0]["episode_kind"] == 0
     again = make_env(zoom_step_fraction=fraction)
     assert drawn == [again.reset(seed=7 if index == 0 else None)[0]["episode_kind"] for index in range(40)]
+
+
+@pytest.mark.parametrize("package", [videozoom.envs, videozoom.envs.wrappers])
+def test_type_checkers_see_what_is_exported(package: ModuleType) -> None:
+    source = Path(str(package.__file__)).read_text(encoding="utf-8")
+    typed = re.findall(r"^    from [\w.]+\.(\w+) import (\w+) as \2$", source, flags=re.MULTILINE)
+    assert {name: module for module, name in typed} == package._EXPORTS
+    assert all(getattr(package, name).__name__ == name for name in package.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = package.Nothing
