@@ -174,9 +174,9 @@ def test_a_video_that_takes_too_long_is_unreadable_and_the_others_are_checked(
     videos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(videos, "slow.jsonl", row(1), row(2, "vfr.mp4"))
-    report = check_tasks(path, limit_s=0.001)
+    report = check_tasks(path, limit_s=1e-6)
     assert found(report) == [("unreadable_video", 1), ("unreadable_video", 2)]
-    assert report.problems[0].message == "the process that read it did not finish within 0.001 s and was stopped"
+    assert report.problems[0].message == "the process that read it did not finish within 1e-06 s and was stopped"
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
