@@ -114,7 +114,9 @@ def _replace_number(text: str, rng: random.Random, valid: Sequence[str]) -> str:
         return text
     match = rng.choice(numbers)
     value = rng.choice((rng.choice(_NUMBERS), repr(rng.uniform(-100.0, 200.0)), str(rng.randint(-5, 99))))
-    return text[: match.start()] + value + text[match.end() :]
+    # Patterns, `strip` and `float` do not agree on what a space is.
+    space = rng.choice(("", "", "", " ", "\n", "\x1d", "\x85", "\u2003"))
+    return text[: match.start()] + space + value + text[match.end() :]
 
 
 def _replace_letter(text: str, rng: random.Random, valid: Sequence[str]) -> str:
