@@ -6,8 +6,8 @@ import pytest
 
 from videozoom.envs.actions import Action, Answer, AskVideo, GetCaption, Malformed, MalformedReason, ZoomIn
 from videozoom.envs.observation import Turn, VideoClip
-from videozoom.envs.tasks import Span, Task
 from videozoom.envs.span_rules import SpanRules
+from videozoom.envs.tasks import Span, Task
 from videozoom.envs.video_zoom import VideoZoomEnv
 
 JUNK = Malformed(MalformedReason.NO_BOX)
