@@ -23,7 +23,7 @@ from videozoom.envs.tasks import Task
 from videozoom.envs.video_store import Resize, VideoStore
 from videozoom.envs.video_zoom import VideoZoomEnv
 from videozoom.envs.videos.reader import Backend, build_reader
-from videozoom.experiments.build_captions import build_caption_env_maker
+from videozoom.experiments.build_captions import build_caption_env_maker, check_captions
 from videozoom.experiments.build_rubric import build_rubric
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_data import DataSource
@@ -47,8 +47,8 @@ def check_config(config: Config, *, may_be_endpoint: bool = False) -> None:
         may_be_endpoint: Whether a chat server will do, which acts and does not learn.
 
     Raises:
-        UserError: the prompt texts cannot be used, or a chat server is to learn.
-        CheckpointError: `policy.checkpoint` cannot be used.
+        UserError: prompt texts cannot be used, a chat server is to learn, or the key of one is not there.
+        CheckpointError: `policy.checkpoint`, or that of a captioner, cannot be used.
         BackendError: the package of `video.backend` is missing or cannot be loaded.
         AttentionBackendError: this torch has no `policy.text_attention`.
     """
@@ -58,6 +58,8 @@ def check_config(config: Config, *, may_be_endpoint: bool = False) -> None:
             "looked into; set policy.kind=qwen_vl and policy.checkpoint"
         )
     build_protocol(config)
+    if config.env.kind == "caption_tree":
+        check_captions(config)
     # Asking for its version loads the library.
     _ = build_reader(Backend(config.video.backend)).fingerprint
     if config.policy.kind == "qwen_vl" and config.policy.checkpoint is not None:
@@ -170,7 +172,6 @@ def build_protocol(config: Config) -> LoveR1Protocol | VideoZoomerProtocol | Lon
             timestamp_scale=protocol.timestamp_scale,
             timestamp_plate=protocol.timestamp_plate,
             parser=protocol.parser or "rl",
-            template=protocol.template,
             template=protocol.template,
             force_answer=protocol.force_answer,
             force_after_malformed=protocol.force_after_malformed,
