@@ -29,6 +29,30 @@ if TYPE_CHECKING:
     from videozoom.policies.base import Completion, Policy, Request
 
 
+def check_captions(config: Config) -> None:
+    """Look at what the models of captions and answers need, without asking them.
+
+    Raises:
+        UserError: prompt texts cannot be used, or the key of a chat server is not there.
+        CheckpointError: a checkpoint cannot be used.
+        EndpointError: what should be a key is none.
+    """
+    for name in ("captioner", "video_qa"):
+        seer: Seer | None = getattr(config.captions, name)
+        if seer is None or seer.kind == "truth":
+            continue
+        try:
+            PolicyCaptioner(PolicyOnUse(_maker(seer)), {}, "", seer.prompts)
+        except (OSError, ValueError) as error:
+            raise UserError(f"captions.{name}.prompts is {seer.prompts!r}, which cannot be used: {error}") from error
+        if seer.kind == "endpoint":
+            _maker(seer)()
+        elif seer.checkpoint is not None:
+            from videozoom.policies.qwen_checkpoint import check_checkpoint
+
+            check_checkpoint(seer.checkpoint)
+
+
 def build_width_rule(config: Config) -> WidthRule:
     """Return how many parts a video has."""
     captions = config.captions

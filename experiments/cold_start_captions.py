@@ -12,7 +12,17 @@ import numpy as np
 from videozoom.envs.actions import Action, Answer, GetCaption
 from videozoom.envs.caption_tree_env import CaptionTreeEnv
 from videozoom.envs.captions.tree import CaptionTree, Level, Node
-from videozoom.envs.generated.narration import NOT_SEEN, Event, describe, events_of, locate, span_of
+from videozoom.envs.generated.narration import (
+    LIST_QUESTION,
+    NO_SCENE,
+    NOT_SEEN,
+    Event,
+    describe,
+    events_of,
+    locate,
+    mention,
+    span_of,
+)
 from videozoom.envs.messages import SampledPart
 from videozoom.envs.protocols.longvideo_r1 import LongVideoR1Protocol
 from videozoom.envs.tasks import Task
@@ -43,7 +53,7 @@ class CaptionAnnotator:
         times_from: Highest level whose captions tell times: where they do not, parts are searched one after the other.
     """
 
-    objectives = (Objective.COT, Objective.GUESS)
+    objectives = (Objective.GROUNDING, Objective.COT, Objective.GUESS)
 
     def __init__(
         self,
@@ -59,11 +69,23 @@ class CaptionAnnotator:
     def sample(self, objective: Objective, stage: SupervisedStage, rng: np.random.Generator) -> SupervisedSample:
         """Return a sample of an objective, with the dials of a stage."""
         task = self._tasks[rng.integers(len(self._tasks))]
-        if objective is Objective.GUESS:
-            return self._guess(task, rng)
-        if objective is Objective.COT:
-            return self._cot(task, stage, rng)
+        match objective:
+            case Objective.GROUNDING:
+                return self._grounding(task, rng)
+            case Objective.COT:
+                return self._cot(task, stage, rng)
+            case Objective.GUESS:
+                return self._guess(task, rng)
         raise ValueError(f"There are no samples of {objective} without frames; there are {', '.join(self.objectives)}.")
+
+    def _grounding(self, task: Task, rng: np.random.Generator) -> SupervisedSample:
+        """Return what the first captions say, scene by scene in random order: practice in finding things in them."""
+        observation, _ = self._env.reset(options={"task": task})
+        observation["question"], observation["options"] = LIST_QUESTION, ()
+        events = events_of(task)
+        say = locate if self._knows_times else mention
+        completion = " ".join(say(events[index]) for index in rng.permutation(len(events)))
+        return SupervisedSample(self._protocol.prompt(observation), completion or NO_SCENE)
 
     def _cot(self, task: Task, stage: SupervisedStage, rng: np.random.Generator) -> SupervisedSample:
         """Return the next step of a way to the answer; those of one way follow each other, for they share a prompt."""

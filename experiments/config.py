@@ -414,6 +414,11 @@ class Config(Section):
         if self.env.kind != kind:
             raise ValueError(f"protocol.name is {self.protocol.name}, which needs env.kind={kind}, not {self.env.kind}")
         for index, stage in enumerate(self.cold_start.stages):
+            if self.env.kind == "caption_tree" and "reading" in stage.objectives:
+                raise ValueError(
+                    f"cold_start.stages.{index}.objectives has reading, which needs frames; on captions there are "
+                    "grounding, cot and guess"
+                )
             for source in stage.sources:
                 if source not in self.data.cold_start:
                     known = ", ".join(sorted(self.data.cold_start)) or "none"

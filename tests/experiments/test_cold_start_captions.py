@@ -1,6 +1,7 @@
 """The annotator of caption trees reads like somebody who knows the video, and makes the mistakes it is told to make."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from generated_world import GeneratedWorld, text_of
 
 from videozoom.envs.actions import Answer, GetCaption
 from videozoom.envs.captions.tree import CaptionTree, Level
-from videozoom.envs.generated.narration import NOT_SEEN, events_of, span_of
+from videozoom.envs.generated.narration import NOT_SEEN, Event, events_of, locate, mention, span_of
 from videozoom.envs.messages import Role, SampledPart
 from videozoom.envs.protocols.longvideo_r1 import LongVideoR1Protocol
 from videozoom.envs.tasks import Task
@@ -129,5 +130,19 @@ def test_guesses_are_told_that_it_is_the_last_round(generated: GeneratedWorld) -
 
 def test_what_needs_frames_cannot_be_asked_for(generated: GeneratedWorld) -> None:
     made = annotator(generated.tasks, Level.HIGH)
-    with pytest.raises(ValueError, match="no samples of grounding without frames; there are cot, guess"):
-        made.sample(Objective.GROUNDING, stage(), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="no samples of reading without frames; there are grounding, cot, guess"):
+        made.sample(Objective.READING, stage(), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("times_from", "say"), [(Level.HIGH, locate), (Level.MEDIUM, mention)])
+def test_what_the_first_captions_say_is_listed_in_any_order(
+    generated: GeneratedWorld, times_from: Level, say: Callable[[Event], str]
+) -> None:
+    [task, *_] = generated.tasks
+    made = samples((task,), times_from, Objective.GROUNDING)
+    sentences = sorted(map(say, events_of(task)))
+    assert all(sorted(f"{it}." for it in sample.completion.rstrip(".").split(". ")) == sentences for sample in made)
+    assert len({sample.completion for sample in made}) > 3
+    for sentence in sentences:
+        assert sentence in text_of(made[0].prompt)
+    assert "Which sign" not in text_of(made[0].prompt)

@@ -12,7 +12,7 @@ from generated_world import GeneratedWorld
 from videozoom.envs.captions.sources import Segment
 from videozoom.envs.captions.tree import Level
 from videozoom.envs.tasks import Span, Task
-from videozoom.experiments.build import build_env_maker, build_frames
+from videozoom.experiments.build import build_env_maker, build_frames, check_config
 from videozoom.experiments.build_captions import PolicyOnUse, build_captioner, build_video_qa
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import load_config
@@ -21,6 +21,7 @@ from videozoom.experiments.evaluate import run_eval
 from videozoom.experiments.parity import run_parity
 from videozoom.experiments.train import run_train
 from videozoom.policies.base import Completion, Request
+from videozoom.policies.qwen_checkpoint import CheckpointError
 from videozoom.policies.qwen_vl import QwenVLPolicy
 from videozoom.policies.tiny import TinySize, build_tiny
 from videozoom.rollout.traces import read_traces
@@ -128,6 +129,24 @@ def test_a_chat_server_is_reached_when_it_is_needed(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("seer", "sentence"),
+    [
+        ("{kind: qwen_vl, checkpoint: nowhere}", "no checkpoint at nowhere"),
+        ("{kind: endpoint, endpoint: {base_url: 'http://127.0.0.1:9', model: m, api_key_env: NO_KEY}}", "NO_KEY"),
+        ("{kind: endpoint, endpoint: {base_url: 'http://127.0.0.1:9', model: m}, prompts: mine}", "prompts is 'mine'"),
+    ],
+)
+@pytest.mark.parametrize("who", ["captioner", "video_qa"])
+def test_what_a_model_of_captions_lacks_is_told_before_anything_is_made(
+    who: str, seer: str, sentence: str, tmp_path: Path
+) -> None:
+    made = config(tmp_path, tmp_path / "run", f"captions.{who}={seer}")
+    with pytest.raises((UserError, CheckpointError), match=sentence):
+        check_config(made)
+    check_config(config(tmp_path, tmp_path / "run"))
+
+
 def test_a_policy_is_made_when_it_acts_and_once() -> None:
     made = []
 
@@ -159,6 +178,7 @@ def test_the_truth_is_known_of_generated_videos_only(tmp_path: Path, videos: Pat
         ("captions.captioner.kind=qwen_vl", "there is no checkpoint"),
         ("captions.captioner.kind=endpoint", "there are no settings of one"),
         ("captions.most_width=2", "least and most are 4 and 2"),
+        ("cold_start.stages.0.objectives={reading: 1}", "has reading, which needs frames"),
     ],
 )
 def test_settings_that_do_not_fit_are_told(override: str, sentence: str, tmp_path: Path) -> None:
