@@ -16,6 +16,8 @@ from videozoom.envs.tasks import Span
 PATCH_PX = 28
 """Side of the square that becomes one visual token: 2x2 patches of 14 pixels, merged."""
 FRAMES_PER_PATCH = 2
+
+
 class FrameSpacing(StrEnum):
     """How the frames of a view are chosen."""
 

@@ -172,7 +172,8 @@ def test_a_clip_in_strides_has_the_frames_that_were_asked_for(span: Span, fps: f
 
 
 @pytest.mark.parametrize(
-    ("length_s", "fps", "expected"), [(2.5, 2.0, 5), (4.1 - 0.1, 2.0, 8), (0.4, 2.0, 0), (1e300, 1e300, 10**9), (1e300, -1e300, -(10**9))]
+    ("length_s", "fps", "expected"),
+    [(2.5, 2.0, 5), (4.1 - 0.1, 2.0, 8), (0.4, 2.0, 0), (1e300, 1e300, 10**9), (1e300, -1e300, -(10**9))],
 )
 def test_frames_at_a_rate_are_counted_down_and_not_without_end(length_s: float, fps: float, expected: int) -> None:
     assert num_frames_at(length_s, fps) == expected
