@@ -1,9 +1,11 @@
 """What the README says is there is there."""
 
+import importlib.util
 import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from source_tree import ROOT
@@ -28,11 +30,25 @@ def test_links_lead_to_files() -> None:
     assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
-def test_the_example_runs() -> None:
-    (example,) = blocks("python")
-    run = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False)
+def test_the_examples_run_one_after_the_other(tmp_path: Path) -> None:
+    program = "\nprint('---')\n".join(blocks("python"))
+    command = [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}\n{program}"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
-    assert run.stdout.splitlines()[-1] == "answered 1.0"
+    assert "Warn" not in run.stderr
+    first, text, arrays = run.stdout.split("---")
+    assert first.splitlines()[-1] == "answered 1.0"
+    assert text.splitlines()[-1].startswith("Answer(letter='A'")
+    assert "'clip_frames': (2, 4, 56, 56, 3)" in arrays
+    assert len(list(tmp_path.glob("runs/my_agent/*.jsonl"))) == 1
+
+
+def test_the_modules_it_runs_are_there() -> None:
+    lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
+    modules = [line[2] for line in lines if line[:2] == ["python", "-m"]]
+    modules += re.findall(r"`python -m ([\w.]+)`", README)
+    assert len(modules) >= 3
+    assert [module for module in modules if importlib.util.find_spec(module) is None] == []
 
 
 @pytest.mark.parametrize("arguments", commands("videozoom"), ids=" ".join)
