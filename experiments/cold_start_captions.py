@@ -53,7 +53,7 @@ class CaptionAnnotator:
         times_from: Highest level whose captions tell times: where they do not, parts are searched one after the other.
     """
 
-    objectives = (Objective.GROUNDING, Objective.COT, Objective.GUESS)
+    objectives = tuple(Objective)
 
     def __init__(
         self,
@@ -70,22 +70,22 @@ class CaptionAnnotator:
         """Return a sample of an objective, with the dials of a stage."""
         task = self._tasks[rng.integers(len(self._tasks))]
         match objective:
+            case Objective.READING:
+                return self._listed(task, events_of(task))
             case Objective.GROUNDING:
-                return self._grounding(task, rng)
+                events = events_of(task)
+                return self._listed(task, [events[index] for index in rng.permutation(len(events))])
             case Objective.COT:
                 return self._cot(task, stage, rng)
             case Objective.GUESS:
                 return self._guess(task, rng)
-        raise ValueError(f"There are no samples of {objective} without frames; there are {', '.join(self.objectives)}.")
 
-    def _grounding(self, task: Task, rng: np.random.Generator) -> SupervisedSample:
-        """Return what the first captions say, scene by scene in random order: practice in finding things in them."""
+    def _listed(self, task: Task, events: Sequence[Event]) -> SupervisedSample:
+        """Return what the first captions say of events: practice in copying from them and, out of order, in finding."""
         observation, _ = self._env.reset(options={"task": task})
         observation["question"], observation["options"] = LIST_QUESTION, ()
-        events = events_of(task)
-        say = locate if self._knows_times else mention
-        completion = " ".join(say(events[index]) for index in rng.permutation(len(events)))
-        return SupervisedSample(self._protocol.prompt(observation), completion or NO_SCENE)
+        completion = " ".join(map(locate if self._knows_times else mention, events)) or NO_SCENE
+        return SupervisedSample(self._protocol.prompt(observation), completion)
 
     def _cot(self, task: Task, stage: SupervisedStage, rng: np.random.Generator) -> SupervisedSample:
         """Return the next step of a way to the answer; those of one way follow each other, for they share a prompt."""

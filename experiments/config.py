@@ -296,7 +296,8 @@ class Stage(Section):
     objectives: Annotated[dict[Literal["reading", "grounding", "cot", "guess"], Positive], Field(min_length=1)]
     """What is imitated, each with its share of the samples. `reading`: say what short excerpts show, and when;
     `grounding`: the same for whole videos; `cot`: reason, then zoom or answer; `guess`: answer where the last step
-    forces it and no clip shows what is asked."""
+    forces it and no clip shows what is asked. On captions: `reading` says what the first ones say in their order,
+    `grounding` in any order."""
     excerpt_pairs: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 2, 3, 4)
     """How many moments the excerpts of `reading` show, in frame pairs; drawn from evenly."""
     wrong_clip_share: Annotated[float, Field(ge=0, le=0.65)] = 0.25
@@ -414,11 +415,6 @@ class Config(Section):
         if self.env.kind != kind:
             raise ValueError(f"protocol.name is {self.protocol.name}, which needs env.kind={kind}, not {self.env.kind}")
         for index, stage in enumerate(self.cold_start.stages):
-            if self.env.kind == "caption_tree" and "reading" in stage.objectives:
-                raise ValueError(
-                    f"cold_start.stages.{index}.objectives has reading, which needs frames; on captions there are "
-                    "grounding, cot and guess"
-                )
             for source in stage.sources:
                 if source not in self.data.cold_start:
                     known = ", ".join(sorted(self.data.cold_start)) or "none"

@@ -178,7 +178,6 @@ def test_the_truth_is_known_of_generated_videos_only(tmp_path: Path, videos: Pat
         ("captions.captioner.kind=qwen_vl", "there is no checkpoint"),
         ("captions.captioner.kind=endpoint", "there are no settings of one"),
         ("captions.most_width=2", "least and most are 4 and 2"),
-        ("cold_start.stages.0.objectives={reading: 1}", "has reading, which needs frames"),
     ],
 )
 def test_settings_that_do_not_fit_are_told(override: str, sentence: str, tmp_path: Path) -> None:
