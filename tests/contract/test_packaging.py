@@ -17,7 +17,8 @@ from source_tree import PACKAGES, ROOT
 from videozoom.envs.generated.recipe import VideoRecipe
 from videozoom.envs.span_rules import SpanRules
 from videozoom.envs.video_store import VideoStore
-from videozoom.experiments import config, config_data
+from videozoom.experiments import config_data, config_env, config_policy, config_reward
+from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import BUILT_IN, load_config
 from videozoom.policies.tiny import TinySize
 from videozoom.rewards.rubric import REWARDS, RewardRules
@@ -92,9 +93,9 @@ def test_every_shipped_configuration_loads(path: Path) -> None:
     ("section", "target"),
     [
         (config_data.GeneratedVideos, VideoRecipe),
-        (config.SpanRules, SpanRules),
-        (config.RewardRules, RewardRules),
-        (config.TinyModel, TinySize),
+        (config_env.SpanRules, SpanRules),
+        (config_reward.RewardRules, RewardRules),
+        (config_policy.TinyModel, TinySize),
     ],
 )
 def test_a_section_has_the_fields_of_what_it_sets(section: type[config_data.Section], target: type) -> None:
@@ -104,14 +105,17 @@ def test_a_section_has_the_fields_of_what_it_sets(section: type[config_data.Sect
 def test_video_settings_are_those_of_the_store() -> None:
     wanted = {name for name in inspect.signature(VideoStore.__init__).parameters if name != "self"}
     in_bytes = {"cache_mib": "memory_bytes", "cache_gib": "disk_bytes", "cold_cache_gib": "cold_bytes"}
-    assert {in_bytes.get(name, name) for name in config.Video.model_fields} == wanted
+    assert {in_bytes.get(name, name) for name in config_env.Video.model_fields} == wanted
 
 
 def test_every_reward_has_a_weight() -> None:
-    assert set(config.Reward.model_fields) == set(REWARDS)
+    assert set(config_reward.Reward.model_fields) == set(REWARDS)
 
 
 def test_every_setting_is_described_or_speaks_for_itself() -> None:
-    sections = [it for module in (config, config_data) for it in vars(module).values() if inspect.isclass(it)]
-    undocumented = [it.__name__ for it in sections if issubclass(it, config_data.Section) and not it.__doc__]
-    assert undocumented == []
+    def subclasses(cls: type) -> list[type]:
+        return [inner for it in cls.__subclasses__() for inner in (it, *subclasses(it))]
+
+    sections = [it for it in subclasses(config_data.Section) if it.__module__.startswith("videozoom.")]
+    assert Config in sections
+    assert [it.__name__ for it in sections if not it.__doc__] == []

@@ -3,8 +3,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from videozoom.experiments.config import Config, Env, Policy, Reward, SpanRules, TinyModel
+from videozoom.experiments.config import Config
 from videozoom.experiments.config_data import Data, DataSource, GeneratedVideos
+from videozoom.experiments.config_env import Env, SpanRules
+from videozoom.experiments.config_policy import Policy, TinyModel
+from videozoom.experiments.config_reward import Reward
 
 
 def test_run_folder_is_named_after_the_run() -> None:

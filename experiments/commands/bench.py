@@ -1,4 +1,4 @@
-"""`videozoom bench`: side-by-side measurements in one run. Light, for `--help`."""
+"""`videozoom bench`: side-by-side measurements in one run."""
 
 import argparse
 from pathlib import Path
@@ -9,16 +9,16 @@ from videozoom.experiments.bench_groups import add_group_parts, num_runs, run_gr
 DEFAULT_VIDEOS = Path("runs/bench_videos")
 
 
-def add_bench(commands: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command and its parts to a parser's commands."""
     bench = commands.add_parser("bench", help="measure side by side what things cost")
     parts = bench.add_subparsers(dest="part", required=True, metavar="{video,rollout,learner,step}")
+    bench.set_defaults(run=_run)
     _add_video(parts)
     add_group_parts(parts)
 
 
-def run_bench(options: argparse.Namespace) -> int:
-    """Run the part that was asked for and return the exit code."""
+def _run(options: argparse.Namespace) -> int:
     if options.part != "video":
         run_group_bench(options)
         return 0

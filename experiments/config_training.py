@@ -1,0 +1,111 @@
+"""Settings of sampling, of both ways to learn, and of the processes that do it."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from videozoom.experiments.config_data import Count, CountOrZero, Fraction, NonNegative, Positive, Section
+
+Optimizer = Literal["adamw", "muon"]
+"""`muon`: Muon for the hidden matrices, AdamW for the rest."""
+
+
+class Rollout(Section):
+    """Sampling of groups."""
+
+    group_size: Annotated[int, Field(ge=2)] = 8
+    """Episodes of one task, compared with each other."""
+    tasks_per_iteration: Count = 16
+    zoom_step_fraction: Fraction = 0.5
+    """Share of groups with single-step zoom episodes; 0 is plain multi-step GRPO."""
+    temperature: Positive = 1.0
+    top_k: CountOrZero = 0
+    """Only the k most likely tokens are drawn, and trained; 0 for all."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Only the most likely tokens that together reach this probability are drawn, and trained."""
+    max_new_tokens: Count = 48
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """A completion also ends when it contains one of these texts."""
+
+
+class Grpo(Section):
+    """Reinforcement learning."""
+
+    num_iterations: CountOrZero = 40
+    optimizer: Optimizer = "adamw"
+    lr: Positive = 2e-4
+    warmup_iterations: CountOrZero = 0
+    weight_decay: NonNegative = 0.0
+    grad_clip_norm: Positive = 1.0
+    clip_low: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    clip_high: Positive = 0.2
+    kl_coef: NonNegative = 0.0
+    """Weight of the divergence from the cold-started model."""
+    advantage_norm: Literal["std", "none"] = "std"
+    """Whether a group's advantages are divided by their standard deviation."""
+    loss_aggregation: Literal["token_mean", "sequence_mean"] = "token_mean"
+    max_tokens_per_batch: Count = 32768
+    """Distinct tokens of one forward and backward pass of the learner: what samples share counts once. No prompt with
+    its completion may be longer."""
+    eval_every: CountOrZero = 10
+    """Iterations between evaluations; 0 evaluates only at the end."""
+    checkpoint_every: CountOrZero = 10
+    """Iterations between checkpoints; 0 keeps only the last."""
+
+
+class Stage(Section):
+    """One stage of supervised learning."""
+
+    name: str
+    objectives: Annotated[dict[Literal["reading", "grounding", "cot", "guess"], Positive], Field(min_length=1)]
+    """What is imitated, each with its share of the samples. `reading`: say what short excerpts show, and when;
+    `grounding`: the same for whole videos; `cot`: reason, then zoom or answer; `guess`: answer where the last step
+    forces it and no clip shows what is asked. On captions: `reading` says what the first ones say in their order,
+    `grounding` in any order."""
+    excerpt_pairs: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 2, 3, 4)
+    """How many moments the excerpts of `reading` show, in frame pairs; drawn from evenly."""
+    wrong_clip_share: Annotated[float, Field(ge=0, le=0.65)] = 0.25
+    """Share of `cot` that zooms again because the clip in view is a wrong one."""
+    first_scene_bias: Fraction = 0.0
+    """Share of first zooms in `cot` that go to the video's first scene instead of the one asked for: a planted
+    annotator's mistake for reinforcement learning to mend."""
+    sources: Annotated[dict[str, Positive], Field(min_length=1)]
+    """Names in `data.cold_start`, each with its share of the samples."""
+    num_steps: Count
+    batch_size: Count = 32
+    optimizer: Optimizer = "muon"
+    lr: Positive = 2e-3
+    warmup_steps: CountOrZero = 20
+    decay_from: Fraction = 0.5
+    """Share of the steps after which the learning rate falls linearly."""
+    final_lr_fraction: Fraction = 0.05
+    """Learning rate at the end as a share of `lr`."""
+    until_loss: Positive | None = None
+    """The decay begins, and the stage ends, that much earlier if the mean loss of 20 steps falls below this: what is
+    learned all at once, after a while that depends on the seed, takes as long as it takes. `num_steps` is the most."""
+
+
+class ColdStart(Section):
+    """Supervised learning before reinforcement learning."""
+
+    stages: tuple[Stage, ...] = ()
+    """Run in order; none leaves the checkpoint as it is."""
+    weight_decay: NonNegative = 0.0
+    grad_clip_norm: Positive = 1.0
+    max_tokens_per_batch: Count = 32768
+    """As `grpo.max_tokens_per_batch`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [stage.name for stage in self.stages]
+        repeated = next((name for name in names if names.count(name) > 1), None)
+        if repeated is not None:
+            raise ValueError(f"two stages are called {repeated!r}; metrics are kept by stage, so names must differ")
+        return self
+
+
+class RayWorkers(Section):
+    """Processes; 0 keeps the work in the main process."""
+
+    num_env_runners: CountOrZero = 0
+    num_learners: CountOrZero = 0
