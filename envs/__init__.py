@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from videozoom.envs.task_files import load_tasks as load_tasks
     from videozoom.envs.task_files import save_tasks as save_tasks
     from videozoom.envs.tasks import EpisodeKind as EpisodeKind
+    from videozoom.envs.tasks import QuestionKind as QuestionKind
     from videozoom.envs.tasks import Span as Span
     from videozoom.envs.tasks import Status as Status
     from videozoom.envs.tasks import Task as Task
@@ -40,6 +41,7 @@ _EXPORTS = {
     "GetCaption": "actions",
     "Malformed": "actions",
     "Observation": "observation",
+    "QuestionKind": "tasks",
     "ReadyEnvs": "ready_envs",
     "Span": "tasks",
     "SpanRules": "span_rules",

@@ -41,9 +41,15 @@ class AskVideo:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Give the final answer: an option letter."""
+    """Give the final answer.
 
-    letter: str
+    Example:
+        >>> Answer("B")  # to a question with options
+        Answer(text='B', is_well_formed=True)
+    """
+
+    text: str
+    """The letter of an option, for multiple choice; else what the task's kind asks for: a number, words, a span."""
     is_well_formed: bool = True
     """As in `ZoomIn`."""
 

@@ -46,9 +46,9 @@ class QuestionEpisode(ABC):
 
     @property
     def answer(self) -> str | None:
-        """The letter the episode ended with, `None` without one."""
+        """What the episode was answered with, `None` without an answer."""
         last = self.turns[-1].action if self.turns else None
-        return last.letter if isinstance(last, Answer) else None
+        return last.text if isinstance(last, Answer) else None
 
     @property
     @abstractmethod

@@ -141,7 +141,7 @@ class QuestionEnv(gymnasium.Env[ObservationT, Any], Generic[ObservationT, Episod
         if isinstance(action, Answer):
             if episode.kind is EpisodeKind.ZOOM_STEP:
                 return Malformed(MalformedReason.NOT_ALLOWED, action)
-            is_option = action.letter in episode.task.letters
+            is_option = action.text in episode.task.letters
             return action if is_option else Malformed(MalformedReason.UNKNOWN_OPTION, action)
         return self._checked_look(action, episode)
 

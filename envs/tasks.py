@@ -35,6 +35,21 @@ class EpisodeKind(StrEnum):
     """One forced zoom, scored by its overlap with the evidence."""
 
 
+class QuestionKind(StrEnum):
+    """What kind of answer a question wants. Source: LOVE-R1, released code, `problem_type`."""
+
+    MULTIPLE_CHOICE = "multiple_choice"
+    """The letter of an option."""
+    NUMERICAL = "numerical"
+    """A number."""
+    TRANSCRIPTION = "transcription"
+    """What is written or said in the video, word by word."""
+    OPEN = "open"
+    """Free text."""
+    TEMPORAL_GROUNDING = "temporal_grounding"
+    """When something happens: a span in seconds."""
+
+
 class Status(StrEnum):
     """Where an episode stands, or how it ended."""
 
@@ -53,7 +68,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One multiple-choice question about one video.
+    """One question about one video.
 
     Example:
         >>> task = Task(
@@ -70,18 +85,19 @@ class Task:
     duration_s: float
     question: str
     options: tuple[str, ...]
-    """Option texts; their letters are A, B, C, ... by position."""
+    """Option texts; their letters are A, B, C, ... by position. Empty unless the kind is multiple choice."""
     answer: str
-    """Letter of the right option."""
+    """What is right, as an agent would answer it: the letter of an option, a number, words, `[start_s, end_s]`."""
     evidence: tuple[Span, ...] = ()
     """Spans that contain what answers the question; empty if not annotated."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Free data of the task's maker, e.g. the generated events; never shown to an agent."""
+    kind: QuestionKind = QuestionKind.MULTIPLE_CHOICE
 
     @property
     def answer_index(self) -> int:
-        """Position of the right option, from 0."""
-        return OPTION_LETTERS.index(self.answer)
+        """Position of the right option, from 0; raises `ValueError` if there are no options."""
+        return self.letters.index(self.answer)
 
     @property
     def letters(self) -> tuple[str, ...]:

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from videozoom.envs.actions import Action, Answer, AskVideo, GetCaption, Malformed, ZoomIn
-from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
+from videozoom.envs.tasks import EpisodeKind, QuestionKind, Span, Status, Task
 from videozoom.rewards.facts import RewardBreakdown
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+"""Version 1, when all questions were multiple choice, had the `letter` of an answer where its `text` is now."""
 
 TraceRow = Mapping[str, Any]
 """A line of `traces.jsonl`; `trajectory_row` says what is in it."""
@@ -43,7 +45,7 @@ def trajectory_row(
         member: Position in its group, from 0.
         seed: Names the episode among those of its task, kind and policy.
         status: How it ended.
-        answer: The final letter, if there was one.
+        answer: The final answer, if there was one.
         spans_s: Accepted zooms in the order they were made.
         reward: What it was worth.
         steps: One `step_row` each.
@@ -100,7 +102,7 @@ def action_row(action: Action) -> dict[str, Any]:
         rate = {} if action.fps is None else {"fps": action.fps}
         return {"type": "zoom_in", "span_s": list(action.span_s), **rate, **_form_row(action)}
     if isinstance(action, Answer):
-        return {"type": "answer", "letter": action.letter, **_form_row(action)}
+        return {"type": "answer", "text": action.text, **_form_row(action)}
     if isinstance(action, GetCaption):
         return {"type": "get_caption", "node": list(action.node)}
     if isinstance(action, AskVideo):
@@ -118,7 +120,7 @@ def action_from_row(row: TraceRow) -> Action:
     if row["type"] == "zoom_in":
         return ZoomIn(Span(*row["span_s"]), row.get("fps"), row.get("is_well_formed", True))
     if row["type"] == "answer":
-        return Answer(row["letter"], row.get("is_well_formed", True))
+        return Answer(row["text"] if "text" in row else row["letter"], row.get("is_well_formed", True))
     if row["type"] == "get_caption":
         return GetCaption(tuple(row["node"]))
     if row["type"] == "ask_video":
@@ -137,6 +139,7 @@ def task_from_row(row: TraceRow) -> Task:
         options=tuple(facts["options"]),
         answer=facts["answer"],
         evidence=tuple(Span(*span) for span in facts["evidence"]),
+        kind=QuestionKind(facts.get("kind", QuestionKind.MULTIPLE_CHOICE)),
     )
 
 
@@ -148,4 +151,5 @@ def _task_row(task: Task) -> dict[str, Any]:
         "options": list(task.options),
         "answer": task.answer,
         "evidence": [list(span) for span in task.evidence],
+        **({} if task.kind is QuestionKind.MULTIPLE_CHOICE else {"kind": task.kind.value}),
     }

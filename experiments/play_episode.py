@@ -12,6 +12,7 @@ from videozoom.envs.observation import Turn, VideoClip
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.envs.video_zoom import VideoZoomEnv
 from videozoom.policies.base import Completion
+from videozoom.rewards.answers import is_right
 from videozoom.rollout.markup import image_uri
 from videozoom.rollout.types import Step, Trajectory
 from videozoom.rollout.viewer import LabelledRollout, rollout_card
@@ -62,7 +63,7 @@ class PlayedEpisode:
     @property
     def is_right(self) -> bool:
         """Whether the right answer was given."""
-        return self.episode.answer == self.episode.task.answer
+        return is_right(self.episode.task, self.episode.answer)
 
     def problem(self, span_s: Span) -> str | None:
         """Return why a zoom would be refused, in words; `None` if it would not."""

@@ -7,6 +7,7 @@ from typing import Any
 from videozoom.envs.tasks import Span, Status, Task
 from videozoom.experiments.progress import console
 from videozoom.experiments.statistics import wilson_interval
+from videozoom.rewards.answers import is_right
 from videozoom.rewards.overlap import iou
 from videozoom.rollout.group_metrics import is_hit
 from videozoom.rollout.types import Trajectory
@@ -20,7 +21,7 @@ def results_row(policy: str, pairs: Sequence[tuple[Task, Trajectory]]) -> dict[s
     """
     readable = [(task, t) for task, t in pairs if t.status is not Status.ERROR_DECODE]
     annotated = [(task, t) for task, t in readable if task.evidence]
-    num_correct = sum(t.answer == task.answer for task, t in readable)
+    num_correct = sum(is_right(task, t.answer) for task, t in readable)
     num_hits = sum(is_hit(task, t) for task, t in annotated)
     return {
         "policy": policy,

@@ -19,7 +19,7 @@ class EpisodeFacts:
     kind: EpisodeKind
     status: Status
     answer: str | None
-    """Final answer letter, `None` without one."""
+    """The final answer, `None` without one."""
     spans_s: tuple[Span, ...]
     """Accepted zooms in the order they were made."""
     num_steps: int

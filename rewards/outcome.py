@@ -1,6 +1,7 @@
 """The outcome reward: is the final answer right?"""
 
 from videozoom.envs.tasks import EpisodeKind, Task
+from videozoom.rewards.answers import is_right
 from videozoom.rewards.facts import EpisodeFacts
 
 
@@ -18,4 +19,4 @@ def outcome_reward(task: Task, facts: EpisodeFacts) -> float | None:
     """
     if facts.kind is not EpisodeKind.MULTI_STEP:
         return None
-    return float(facts.answer == task.answer)
+    return float(is_right(task, facts.answer))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from videozoom.envs.tasks import EpisodeKind, Task
+from videozoom.rewards.answers import is_right
 from videozoom.rewards.facts import EpisodeFacts, RewardFunction
 
 
@@ -66,7 +67,7 @@ class OnlyWhen:
         value = self.penalty(task, facts)
         if value is None or self.condition is PenaltyCondition.ALWAYS:
             return value
-        is_correct = facts.answer == task.answer
+        is_correct = is_right(task, facts.answer)
         return value if is_correct == (self.condition is PenaltyCondition.CORRECT) else 0.0
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from videozoom.envs.actions import Action, Answer, GetCaption, Malformed, MalformedReason, ZoomIn
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.policies.base import FinishReason
+from videozoom.rewards.answers import is_right
 from videozoom.rewards.overlap import any_overlap, iou
 from videozoom.rollout.types import Group, Trajectory
 
@@ -90,7 +91,7 @@ def _habit_metrics(pairs: _Pairs) -> dict[str, float]:
     accuracy = {
         f"zoom/accuracy_{name}_zoom": float(np.mean(right))
         for name, zoomed in (("with", True), ("without", False))
-        if (right := [t.answer == task.answer for task, t in answered if bool(t.spans_s) == zoomed])
+        if (right := [is_right(task, t.answer) for task, t in answered if bool(t.spans_s) == zoomed])
     }
     return {
         **_reduced("zoom/calls", calls, "mean max"),
@@ -147,7 +148,7 @@ def _is_solved(task: Task, trajectory: Trajectory) -> bool:
     """Return whether the right answer was given, or in a `zoom_step` episode the evidence was met."""
     if trajectory.kind == EpisodeKind.ZOOM_STEP:
         return is_hit(task, trajectory)
-    return trajectory.answer == task.answer
+    return is_right(task, trajectory.answer)
 
 
 def _episode_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:

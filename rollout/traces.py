@@ -6,7 +6,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from videozoom.envs.json_lines import JsonLinesWriter, read_json_lines
-from videozoom.rollout.trace_rows import SCHEMA_VERSION, TraceRow
+from videozoom.envs.trajectory_rows import READABLE_VERSIONS
+from videozoom.rollout.trace_rows import TraceRow
 
 
 class TraceWriter:
@@ -52,9 +53,10 @@ def read_traces(path: Path) -> Iterator[dict[str, Any]]:
         ValueError: A line other than the last is no JSON object, or has a schema version this code does not know.
     """
     for number, row in enumerate(read_json_lines(path), start=1):
-        if row.get("schema_version") != SCHEMA_VERSION:
+        if row.get("schema_version") not in READABLE_VERSIONS:
             raise ValueError(
-                f"{path}, row {number}: schema_version {row.get('schema_version')!r}; this code reads {SCHEMA_VERSION}"
+                f"{path}, row {number}: schema_version {row.get('schema_version')!r}; this code reads "
+                f"{' and '.join(map(str, READABLE_VERSIONS))}"
             )
         yield row
 

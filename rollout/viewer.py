@@ -10,6 +10,7 @@ from videozoom.envs.actions import Answer, AskVideo, GetCaption, ZoomIn
 from videozoom.envs.filmstrip import clip_image, read_frames
 from videozoom.envs.observation import FrameSource, VideoClip
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
+from videozoom.rewards.answers import is_right
 from videozoom.rewards.overlap import any_overlap, iou
 from videozoom.rollout.markup import Html, element, join
 from videozoom.rollout.timeline import zooms_of
@@ -119,7 +120,7 @@ def _rollout(task: Task, rollout: LabelledRollout, clips: dict[Span, VideoClip |
 def _verdict(task: Task, trajectory: Trajectory) -> Html:
     """Return what became of the episode, in words and with a sign that does not depend on colour."""
     if trajectory.status == Status.ANSWERED:
-        is_good = trajectory.answer == task.answer
+        is_good = is_right(task, trajectory.answer)
         text = f"answers {trajectory.answer}: right" if is_good else f"answers {trajectory.answer}: wrong"
     elif trajectory.kind == EpisodeKind.ZOOM_STEP and trajectory.status == Status.ZOOMED:
         is_good = any(any_overlap(span, task.evidence) for span in trajectory.spans_s)
@@ -156,7 +157,7 @@ def _step_title(task: Task, index: int, step: Step) -> Html:
             is_hit = any_overlap(action.span_s, task.evidence)
             what += f", sees the evidence (IoU {overlap:.2f})" if is_hit else ", misses the evidence"
     elif isinstance(action, Answer):
-        what = f"answers {action.letter}"
+        what = f"answers {action.text}"
     elif isinstance(action, GetCaption):
         what = f"reads the caption of part {'.'.join(map(str, action.node))}"
     elif isinstance(action, AskVideo):

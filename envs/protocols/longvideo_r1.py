@@ -93,7 +93,7 @@ class LongVideoR1Protocol:
                 as the protocol's own.
         """
         if isinstance(action, Answer):
-            tag, content = "answer", action.letter
+            tag, content = "answer", action.text
         elif isinstance(action, GetCaption):
             tag, content = "tool", f"get_caption({_ids(action.node)})"
         elif isinstance(action, AskVideo):

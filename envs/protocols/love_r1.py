@@ -172,7 +172,7 @@ class LoveR1Protocol:
         forced = self._forced_prefix(observation)
         if forced not in ("", prefix):
             raise ValueError(f"This step forces {forced.strip()!r}; {action} cannot be written.")
-        box = self._write_span(action.span_s) if isinstance(action, ZoomIn) else action.letter
+        box = self._write_span(action.span_s) if isinstance(action, ZoomIn) else action.text
         return ("" if forced else prefix) + (f"{reasoning} " if reasoning else "") + f"\\boxed{{{box}}}"
 
     def _forced_prefix(self, observation: Observation) -> str:

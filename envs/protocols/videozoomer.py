@@ -153,7 +153,7 @@ class VideoZoomerProtocol:
         if any(f"<{slash}{tag}>" in reasoning for slash in ("", "/") for tag in (THINK, ZOOM, ANSWER)):
             raise ValueError(f"Reasoning must not contain <{THINK}>, <{ZOOM}>, <{ANSWER}> or their ends.")
         if isinstance(action, Answer):
-            content = f"\\boxed{{{action.letter}}}" if self.preset.is_answer_boxed else action.letter
+            content = f"\\boxed{{{action.text}}}" if self.preset.is_answer_boxed else action.text
             return f"<{THINK}>{reasoning}</{THINK}><{ANSWER}>{content}</{ANSWER}>"
         start, end = map(_number, action.span_s)
         fps = _number(self.rate(action.span_s) if action.fps is None else action.fps)
@@ -213,7 +213,7 @@ class VideoZoomerProtocol:
             values |= {"start": _plain(asked.span_s.start_s), "end": _plain(asked.span_s.end_s), "fps": _plain(fps)}
             values["frames"] = num_frames_at(asked.span_s.length_s, fps)
         if isinstance(asked, Answer):
-            values["letter"] = asked.letter
+            values["letter"] = asked.text
         return fill(self._reasons.get(str(reason), str(reason).replace("_", " ")), **values)
 
     def _unspoken(self, turn: Turn, observation: Observation) -> str:

@@ -38,7 +38,7 @@ def test_the_examples_run_one_after_the_other(tmp_path: Path) -> None:
     assert "Warn" not in run.stderr
     first, text, arrays = run.stdout.split("---")
     assert first.splitlines()[-1] == "answered 1.0"
-    assert text.splitlines()[-1].startswith("Answer(letter='A'")
+    assert text.splitlines()[-1].startswith("Answer(text='A'")
     assert "'clip_frames': (2, 4, 56, 56, 3)" in arrays
     assert len(list(tmp_path.glob("runs/my_agent/*.jsonl"))) == 1
 

@@ -49,7 +49,7 @@ def check_action(action: Action, options: Sequence[str]) -> None:
         assert all(math.isfinite(value) for value in (*action.span_s, action.fps or 0.0))
         assert action.span_s == Span(float(action.span_s[0]), float(action.span_s[1]))
     elif isinstance(action, Answer):
-        assert action.letter in OPTION_LETTERS[: len(options)]
+        assert action.text in OPTION_LETTERS[: len(options)]
     elif isinstance(action, GetCaption | AskVideo):
         assert action.node
         assert all(type(number) is int and number >= 0 for number in action.node)

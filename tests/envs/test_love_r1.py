@@ -197,7 +197,7 @@ def test_parse_never_raises_and_says_why(text: str, observation: Observation, pr
     elif isinstance(action, ZoomIn):
         assert action.span_s.start_s <= action.span_s.end_s
     else:
-        assert action.letter in "ABCD"
+        assert action.text in "ABCD"
 
 
 @pytest.mark.parametrize("unit", ["\\boxed{", "}", "{", "9", " ", "[1,", "\U0001f600", "\x00", "\\boxed{[1"])

@@ -29,7 +29,7 @@ def meant(protocol: LoveR1Protocol, rules: SpanRules, text: str) -> Expected:
         span_s = rules.check(action.span_s, DURATION_S, HELD)
         return span_s.reason if isinstance(span_s, Malformed) else (span_s.start_s, span_s.end_s)
     assert isinstance(action, Answer | Malformed)
-    return action.letter if isinstance(action, Answer) else action.reason
+    return action.text if isinstance(action, Answer) else action.reason
 
 
 OUTPUTS: list[tuple[str, Expected, Expected]] = [

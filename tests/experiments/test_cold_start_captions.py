@@ -63,7 +63,7 @@ def test_every_step_is_an_action_and_answers_are_right_and_read_before(
         action = last_action(sample)
         kinds[type(action)] += 1
         if isinstance(action, Answer):
-            option = text_of(sample.prompt).split(f"{action.letter}. ")[1].splitlines()[0]
+            option = text_of(sample.prompt).split(f"{action.text}. ")[1].splitlines()[0]
             # The last caption names the sign, and so does the reasoning.
             assert option in sample.prompt.messages[-1].content[0].text  # type: ignore[union-attr]
             assert option in sample.completion

@@ -4,6 +4,7 @@ The file holds one group of each kind on one task: answer A, evidence [0, 4) of 
 users keep can no longer be trusted: raise the schema version and keep reading the old one.
 """
 
+import copy
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,21 @@ def facts_of(trajectory: Trajectory) -> EpisodeFacts:
     )
 
 
+def as_version_2(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row as it is written today, where answers need not be letters."""
+    steps = copy.deepcopy(row["steps"])
+    for action in (step["action"] for step in steps):
+        if action["type"] == "answer":
+            action["text"] = action.pop("letter")
+    return {**row, "schema_version": 2, "steps": steps}
+
+
 def test_a_row_comes_back_as_it_was(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         whose = {name: row[name] for name in ("phase", "policy", "iteration", "advantage")}
         again = trace_row(task_from_row(row), trajectory_from_row(row), **whose)
         assert again.pop("sampling") is None  # These rows are older than the field.
-        assert again == row
+        assert again == as_version_2(row)
         assert list(again) == list(row)
 
 

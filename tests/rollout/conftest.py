@@ -45,7 +45,7 @@ class FakeEnv:
         if isinstance(action, ZoomIn):
             self.spans += (action.span_s,)
         if isinstance(action, Answer):
-            self.answer, self.status = action.letter, Status.ANSWERED
+            self.answer, self.status = action.text, Status.ANSWERED
         elif self.kind == EpisodeKind.ZOOM_STEP:
             self.status = Status.ZOOMED if isinstance(action, ZoomIn) else Status.MALFORMED
         elif self.num_steps == self.max_steps:

@@ -105,7 +105,7 @@ def test_a_broken_line_in_the_middle_is_reported_with_file_and_line(tmp_path: Pa
 def test_another_schema_version_is_refused(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     path = tmp_path / "traces.jsonl"
     path.write_text(json.dumps({**rows[0], "schema_version": 99}) + "\n")
-    with pytest.raises(ValueError, match="row 1: schema_version 99; this code reads 1"):
+    with pytest.raises(ValueError, match="row 1: schema_version 99; this code reads 1 and 2"):
         list(read_traces(path))
 
 
