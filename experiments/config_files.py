@@ -35,7 +35,7 @@ def load_config(source: str | Path | None = None, overrides: Sequence[str] = ())
     layers: list[Layer] = []
     if source is not None:
         path = find_config(source)
-        own = _read(path)
+        own = read_yaml(path)
         base_name = own.pop("extends", None)
         if base_name is not None:
             layers.append(_read_base(path, base_name))
@@ -111,7 +111,12 @@ def _represent_list(dumper: yaml.SafeDumper, values: list[Any]) -> yaml.Node:
 _Dumper.add_representer(list, _represent_list)
 
 
-def _read(path: Path) -> Tree:
+def read_yaml(path: Path) -> Tree:
+    """Return the mapping of a YAML file; an empty file holds none.
+
+    Raises:
+        UserError: it cannot be read, or holds something else.
+    """
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -129,7 +134,7 @@ def _read_base(path: Path, base_name: Any) -> tuple[str, Tree]:
     base_path = path.parent / base_name
     if not base_path.is_file():
         raise UserError(f"{path} extends {base_name!r}, but there is no {base_path}; the path is relative to the file")
-    base = _read(base_path)
+    base = read_yaml(base_path)
     if "extends" in base:
         raise UserError(f"{path} extends {base_path}, which extends another file itself; only one level is allowed")
     return str(base_path), base
