@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from videozoom.envs.actions import ZoomIn
+from videozoom.envs.actions import GetCaption, ZoomIn
 from videozoom.envs.episode import Zoom
 from videozoom.envs.filmstrip import read_frames
 from videozoom.envs.observation import FrameSource
@@ -13,12 +13,12 @@ from videozoom.rollout.types import Trajectory
 
 
 def zooms_of(trajectory: Trajectory) -> tuple[Zoom, ...]:
-    """Return the trajectory's accepted zooms with the steps that made them."""
-    return tuple(
-        Zoom(index, step.action.span_s)
-        for index, step in enumerate(trajectory.steps, start=1)
-        if isinstance(step.action, ZoomIn)
-    )
+    """Return the trajectory's accepted zooms, or the captions it read, with the steps that made them."""
+    steps = list(enumerate(trajectory.steps, start=1))
+    zooms = tuple(Zoom(index, step.action.span_s) for index, step in steps if isinstance(step.action, ZoomIn))
+    # A caption's span is the tree's to know; one asked for at the last step was not read.
+    reads = [index for index, step in steps if isinstance(step.action, GetCaption)]
+    return zooms or tuple(Zoom(index, span_s) for index, span_s in zip(reads, trajectory.spans_s, strict=False))
 
 
 def trajectory_image(trajectory: Trajectory, task: Task, frame_source: FrameSource | None) -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 A card shows one task and any number of rollouts of it: one, a group, or the same task under several policies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
 from videozoom.envs.actions import Answer, AskVideo, GetCaption, ZoomIn
@@ -13,7 +13,6 @@ from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.rewards.answers import is_right
 from videozoom.rewards.overlap import any_overlap, iou
 from videozoom.rollout.markup import Html, element, join
-from videozoom.rollout.timeline import zooms_of
 from videozoom.rollout.types import Step, Trajectory
 from videozoom.rollout.viewer_timeline import SHARP_PX, LabelledRollout, embedded_image, span_text, timeline
 
@@ -38,14 +37,15 @@ def rollout_card(
         frame_source: Where frames are read again; without it, or when the video is gone, axis and bands remain.
         tags: Why the card is shown, e.g. `best`; the page can filter by them.
     """
-    spans = list(dict.fromkeys(zoom.span_s for rollout in rollouts for zoom in zooms_of(rollout.trajectory)))
+    actions = [step.action for rollout in rollouts for step in rollout.trajectory.steps]
+    spans = list(dict.fromkeys(action.span_s for action in actions if isinstance(action, ZoomIn)))
     frames = read_frames(task, spans, frame_source)
     clips = dict(zip(spans, frames.clips, strict=True))
     chips = [element("span", tag, class_="tag") for tag in tags]
     return element(
         "article",
         element("header", chips, element("h3", task.question), class_="card-head"),
-        _options(task, rollouts),
+        option_list(task, rollouts),
         _legend(task, rollouts),
         timeline(task, rollouts, frames.fast_view),
         element("div", [_rollout(task, rollout, clips) for rollout in rollouts], class_="rollouts"),
@@ -73,7 +73,13 @@ def style_sheet() -> Html:
     return Html(files("videozoom.rollout").joinpath("viewer.css").read_text(encoding="utf-8"))
 
 
-def _options(task: Task, rollouts: Sequence[LabelledRollout]) -> Html:
+def option_list(task: Task, rollouts: Sequence[LabelledRollout] = ()) -> Html:
+    """Return the options of a task, the right one marked, and who of `rollouts` chose which."""
+    if not task.options:
+        wanted = element(
+            "li", element("b", task.answer), " ", element("span", "right answer", class_="gold-mark"), class_="gold"
+        )
+        return element("ul", wanted, class_="options")
     items = []
     for letter, option in zip(task.letters, task.options, strict=True):
         is_gold = letter == task.answer
@@ -107,7 +113,7 @@ def _swatch(style: str, text: str) -> Html:
 
 def _rollout(task: Task, rollout: LabelledRollout, clips: dict[Span, VideoClip | None]) -> Html:
     trajectory = rollout.trajectory
-    steps = [_step(task, index, step, clips) for index, step in enumerate(trajectory.steps, start=1)]
+    steps = [step_item(task, index, step, clips) for index, step in enumerate(trajectory.steps, start=1)]
     return element(
         "section",
         element("h4", element("i", class_=f"swatch style-{rollout.style}"), rollout.label, _verdict(task, trajectory)),
@@ -136,13 +142,14 @@ def _verdict(task: Task, trajectory: Trajectory) -> Html:
     return element("span", f"{sign} {text}", class_="verdict good" if is_good else "verdict bad")
 
 
-def _step(task: Task, index: int, step: Step, clips: dict[Span, VideoClip | None]) -> Html:
+def step_item(task: Task, index: int, step: Step, clips: Mapping[Span, VideoClip | None] | None = None) -> Html:
+    """Return a step as a list item: what was done, its text, what it took, and with `clips` what it showed."""
     text, prefix = step.completion.text, step.prompt.assistant_prefix
     spoken = [element("span", prefix, class_="prefix"), text] if prefix else text.strip()
     words = element("blockquote", element("p", spoken)) if spoken else None
     missing = element("p", f"No text: {step.completion.error}", class_="fine") if step.completion.error else None
     span = step.action.span_s if isinstance(step.action, ZoomIn) else None
-    seen = _clip(clips.get(span), span) if span is not None else None
+    seen = _clip(clips.get(span), span) if span is not None and clips is not None else None
     return element(
         "li", element("p", _step_title(task, index, step), class_="step-title"), words, missing, seen, _tokens(step)
     )

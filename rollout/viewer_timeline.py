@@ -42,32 +42,33 @@ def timeline(task: Task, rollouts: Sequence[LabelledRollout], fast_view: VideoCl
     slots = -(-min(num_frames, MAX_STRIP_FRAMES) // num_segments)
     length_s = task.duration_s / num_segments
     windows = [Span(index * length_s, (index + 1) * length_s) for index in range(num_segments)]
-    segments = [_segment(task, rollouts, window, _strip(fast_view, window, slots)) for window in windows]
+    segments = [_segment(task, rollouts, window, strip(fast_view, window, slots)) for window in windows]
     return element(
         "div",
-        element("div", segments, class_="timeline", role="img", aria_label=_spoken(task, rollouts)),
+        element("div", segments, class_="timeline", role="img", aria_label=timeline_words(task, rollouts)),
         class_="timeline-frame",
     )
 
 
 def _segment(task: Task, rollouts: Sequence[LabelledRollout], window: Span, strip: Html) -> Html:
-    lanes = [_lane([_band(span, window, "", "evidence", "evidence") for span in task.evidence])]
+    lanes = [lane([band(span, window, "", "evidence", "evidence") for span in task.evidence])]
     for rollout in rollouts:
         for row in packed(zooms_of(rollout.trajectory)):
             bands = [
-                _band(zoom.span_s, window, str(zoom.step), rollout.style, f"{rollout.label}, step {zoom.step}")
+                band(zoom.span_s, window, str(zoom.step), rollout.style, f"{rollout.label}, step {zoom.step}")
                 for zoom in row
             ]
-            lanes.append(_lane(bands))
+            lanes.append(lane(bands))
     ticks = [
-        element("span", f"{time_s:g} s", style=f"left:{_percent(time_s, window)}%")
+        element("span", f"{time_s:g} s", style=f"left:{share_percent(time_s, window)}%")
         for time_s in tick_times(task.duration_s)
         if window.start_s <= time_s < window.end_s
     ]
     return element("div", strip, lanes, element("div", ticks, class_="axis"), class_="segment")
 
 
-def _strip(fast_view: VideoClip | None, window: Span, num_slots: int) -> Html:
+def strip(fast_view: VideoClip | None, window: Span, num_slots: int) -> Html:
+    """Return `num_slots` frames of a window side by side, or that there are none to show."""
     if fast_view is None:
         return element("div", "frames not available", class_="strip-missing")
     image = strip_image(fast_view, window, num_slots)
@@ -77,22 +78,24 @@ def _strip(fast_view: VideoClip | None, window: Span, num_slots: int) -> Html:
     return embedded_image(image, "", "strip", is_photo)
 
 
-def _lane(bands: Sequence[Html | None]) -> Html:
+def lane(bands: Sequence[Html | None]) -> Html:
+    """Return a row of bands."""
     return element("div", bands, class_="lane")
 
 
-def _band(span: Span, window: Span, label: str, style: str, name: str) -> Html | None:
+def band(span: Span, window: Span, label: str, style: str, name: str) -> Html | None:
     """Return the part of `span` that lies in `window`, `None` if nothing does."""
     start_s, end_s = max(span.start_s, window.start_s), min(span.end_s, window.end_s)
     if start_s >= end_s:
         return None
-    left = _percent(start_s, window)
-    width = round(_percent(end_s, window) - left, 3)
+    left = share_percent(start_s, window)
+    width = round(share_percent(end_s, window) - left, 3)
     title = f"{name}: {span_text(span)}"
     return element("span", label, class_=f"band style-{style}", style=f"left:{left}%;width:{width}%", title=title)
 
 
-def _percent(time_s: float, window: Span) -> float:
+def share_percent(time_s: float, window: Span) -> float:
+    """Return where a time lies in a window, in per cent of its length."""
     return round(100 * (time_s - window.start_s) / window.length_s, 3)
 
 
@@ -118,7 +121,7 @@ def span_text(span: Span) -> str:
     return f"{round(span.start_s, 1):g} to {round(span.end_s, 1):g} s"
 
 
-def _spoken(task: Task, rollouts: Sequence[LabelledRollout]) -> str:
+def timeline_words(task: Task, rollouts: Sequence[LabelledRollout]) -> str:
     """Return the timeline in words, for screen readers."""
     evidence = " and ".join(span_text(span) for span in task.evidence) or "not annotated"
     sentences = [f"Timeline of {task.duration_s:g} seconds. Evidence: {evidence}."]
