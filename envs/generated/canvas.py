@@ -85,6 +85,13 @@ class Canvas:
         rows, columns = (slice(corner * block_px, (corner + side) * block_px) for corner in (row, column))
         self.detail_FHW[:, rows, columns] = 0 if sign is None else _sign_pixels(sign, num_tiles, self.cell_px)
 
+    def draw_patch(self, rows: slice, columns: slice, luma: int) -> None:
+        """Draw a plain grey patch over some rows and columns of blocks."""
+        block_px = 2 * self.cell_px
+        self.coarse_FRC[:, rows, columns] = luma
+        self.chroma_FRC2[:, rows, columns] = 128
+        self.detail_FHW[:, _pixels(rows, block_px), _pixels(columns, block_px)] = 0
+
     def planar(self, grain_FRC: NDArray[np.int16]) -> NDArray[np.uint8]:
         """Return the frames, with grain added, as `[F, 3 * H / 2, W]`: the Y plane, then U, then V."""
         num_frames, height, width = self.detail_FHW.shape
@@ -95,6 +102,10 @@ class Canvas:
         chroma = self.chroma_FRC2.repeat(self.cell_px, axis=1).repeat(self.cell_px, axis=2)
         yuv[:, height:] = np.moveaxis(chroma, 3, 1).reshape(num_frames, height // 2, width)
         return yuv
+
+
+def _pixels(blocks: slice, block_px: int) -> slice:
+    return slice(blocks.start * block_px, blocks.stop * block_px)
 
 
 @cache

@@ -1,6 +1,6 @@
 """What happens in one generated video, and what is asked about it: data, no pixels."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ class Event:
     cue: str
     sign: str | None
     """What the panel shows; `None` is a blank decoy."""
+    has_mark: bool = False
+    """Whether a mark tells the sign in the fast view."""
 
     @property
     def is_decoy(self) -> bool:
@@ -30,8 +32,11 @@ class Event:
         return self.sign is None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the event as plain JSON values."""
-        return asdict(self) | {"is_decoy": self.is_decoy}
+        """Return the event as plain JSON values; `has_mark` only if it has one."""
+        values = asdict(self) | {"is_decoy": self.is_decoy}
+        if not self.has_mark:
+            del values["has_mark"]
+        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class VideoPlan:
 
 def video_generator(recipe: VideoRecipe, index: int, purpose: int) -> np.random.Generator:
     """Return the random stream of one video for one purpose; streams are independent of each other."""
-    return np.random.default_rng([int(recipe.content_hash, 16), index, purpose])
+    return np.random.default_rng([int(recipe.unmarked_hash, 16), index, purpose])
 
 
 def plan_video(recipe: VideoRecipe, index: int) -> VideoPlan:
@@ -71,7 +76,7 @@ def plan_video(recipe: VideoRecipe, index: int) -> VideoPlan:
         for start, cue, sign in zip(starts, cues, signs, strict=True)
     ]
     num_frames = num_slots * recipe.frames_per_event
-    events.sort(key=lambda event: event.start_s)
+    events = _marked(sorted(events, key=lambda event: event.start_s), recipe, index)
     return VideoPlan(index, num_frames, num_frames / recipe.fps, tuple(events), queries)
 
 
@@ -100,6 +105,14 @@ def tasks_of(plan: VideoPlan, video: Path, recipe: VideoRecipe) -> list[Task]:
             )
         )
     return tasks
+
+
+def _marked(events: list[Event], recipe: VideoRecipe, index: int) -> list[Event]:
+    draws = video_generator(recipe, index, purpose=3).random(len(events))
+    return [
+        replace(event, has_mark=bool(draw < recipe.legibility and not event.is_decoy))
+        for event, draw in zip(events, draws, strict=True)
+    ]
 
 
 def _queries(cues: list[str], recipe: VideoRecipe, rng: np.random.Generator) -> tuple[tuple[str, ...], ...]:

@@ -24,6 +24,7 @@ class VideoRecipe:
 
     A video shows muted background scenes and a few *events*: a coloured frame (the cue, visible in the fast view)
     around a panel with a *sign* (the detail, legible only in a slow clip). A question asks for the sign of a cue.
+    With `legibility`, some events also carry a *mark* that tells the sign in the fast view.
 
     A fast view hides the signs if its pixels are the means of whole blocks (`block_px`, 4 by default): with
     `Resize.AREA` and a frame size that divides the video's by `block_px` or a multiple of it. A slow clip shows the
@@ -53,6 +54,10 @@ class VideoRecipe:
     """Side of one of a sign's 4x4 cells; the detail vanishes when 2 cells fall into one pixel."""
     detail_tiles: int = 5
     """The panel repeats the sign this many times in each direction."""
+    legibility: float = 0.0
+    """Chance that an event carries a mark, a large patch beside the panel that tells its sign in the fast view too (and
+    that it is no decoy). Recipes that differ in this only give the same videos but for the marks, and a higher one adds
+    marks to those of a lower one."""
     evidence_events: int = 1
     """Events a question needs; with 2 or more the answer lists a sign for each."""
     questions_per_video: int = 1
@@ -73,8 +78,16 @@ class VideoRecipe:
 
         `num_videos` does not enter: more videos of a recipe begin with the same ones.
         """
+        return self._hash("num_videos")
+
+    @property
+    def unmarked_hash(self) -> str:
+        """The same for what is not told by marks: equal for recipes that differ in `legibility` only."""
+        return self._hash("num_videos", "legibility")
+
+    def _hash(self, *left_out: str) -> str:
         values = self.as_dict() | {"version": GENERATOR_VERSION}
-        del values["num_videos"]
+        values = {name: value for name, value in values.items() if name not in left_out}
         return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=6).hexdigest()
 
     @property
@@ -106,8 +119,11 @@ class VideoRecipe:
         return count
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the dials as plain JSON values."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+        """Return the dials as plain JSON values; `legibility` only if it is not 0, so that older folders stay valid."""
+        values = asdict(self)
+        if not self.legibility:
+            del values["legibility"]
+        return json.loads(json.dumps(values))  # type: ignore[no-any-return]
 
 
 def _check(recipe: VideoRecipe) -> None:
@@ -138,6 +154,7 @@ def _check(recipe: VideoRecipe) -> None:
     num_questions = comb(fewest, recipe.evidence_events)
     need(1 <= recipe.questions_per_video <= num_questions, "questions_per_video", f"between 1 and {num_questions}")
     need(0.0 <= recipe.decoy_probability <= 1.0, "decoy_probability", "between 0 and 1")
+    need(0.0 <= recipe.legibility <= 1.0, "legibility", "between 0 and 1")
     need(recipe.num_decoys >= 1, "num_decoys", "at least 1; set decoy_probability to 0 for none")
     need(2 <= recipe.num_options <= len(OPTION_LETTERS), "num_options", f"between 2 and {len(OPTION_LETTERS)}")
     most_options = len(SIGNS) ** recipe.evidence_events

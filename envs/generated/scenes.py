@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from videozoom.envs.generated.canvas import Canvas
 from videozoom.envs.generated.plan import Event, VideoPlan, video_generator
 from videozoom.envs.generated.recipe import VideoRecipe
-from videozoom.envs.generated.signs import CUE_YUV, SIGNS
+from videozoom.envs.generated.signs import CUE_YUV, MARKS, SIGNS, MarkPlace
 
 GRAIN_LUMA = 3.0
 """Standard deviation of the grain, drawn anew for every block and frame. It dithers the encoder's rounding of a
@@ -113,4 +113,22 @@ def _draw_clutter(canvas: Canvas, scene: _Scene, shift: tuple[int, int], recipe:
 def _draw_event(canvas: Canvas, event: Event, recipe: VideoRecipe) -> None:
     canvas.draw_frame(BORDER_BLOCKS, CUE_YUV[event.cue])
     num_tiles = recipe.detail_tiles
-    canvas.draw_panel(canvas.num_rows // 2 - num_tiles, canvas.num_columns // 2 - num_tiles, num_tiles, event.sign)
+    row, column = canvas.num_rows // 2 - num_tiles, canvas.num_columns // 2 - num_tiles
+    canvas.draw_panel(row, column, num_tiles, event.sign)
+    if event.has_mark and event.sign is not None:
+        panel = slice(row, row + 2 * num_tiles), slice(column, column + 2 * num_tiles)
+        _draw_mark(canvas, event.sign, *panel)
+
+
+def _draw_mark(canvas: Canvas, sign: str, panel_rows: slice, panel_columns: slice) -> None:
+    """Draw the mark of a sign between its panel and the coloured frame."""
+    place, luma = MARKS[sign]
+    above, left = slice(BORDER_BLOCKS, panel_rows.start), slice(BORDER_BLOCKS, panel_columns.start)
+    right = slice(panel_columns.stop, canvas.num_columns - BORDER_BLOCKS)
+    rows, columns = {
+        MarkPlace.ABOVE: (above, panel_columns),
+        MarkPlace.LEFT_CORNER: (above, left),
+        MarkPlace.RIGHT_CORNER: (above, right),
+        MarkPlace.LEFT: (panel_rows, left),
+    }[place]
+    canvas.draw_patch(rows, columns, luma)

@@ -1,5 +1,6 @@
-"""The vocabulary of generated videos: signs (the detail) and cues (what the fast view shows)."""
+"""The vocabulary of generated videos: signs (the detail), cues and marks (what the fast view shows)."""
 
+from enum import StrEnum
 from types import MappingProxyType
 
 import numpy as np
@@ -29,6 +30,23 @@ def _pattern(rows: tuple[str, ...]) -> NDArray[np.int16]:
 PATTERNS = MappingProxyType({name: _pattern(rows) for name, rows in _DRAWN.items()})
 """4x4 cells of each sign, +1 ink and -1 paper. Every 2x2 quadrant sums to 0, so that the mean over a quadrant tells
 nothing about the sign, and any two signs are orthogonal, so that a template match separates them best."""
+
+
+class MarkPlace(StrEnum):
+    """Where a mark stands; the right lower part of a frame is left to timestamps."""
+
+    ABOVE = "above"
+    LEFT_CORNER = "left_corner"
+    RIGHT_CORNER = "right_corner"
+    LEFT = "left"
+
+
+BRIGHT_LUMA, DARK_LUMA = 220, 30
+
+MARKS = MappingProxyType(
+    dict(zip(SIGNS, ((place, luma) for luma in (BRIGHT_LUMA, DARK_LUMA) for place in MarkPlace), strict=True))
+)
+"""Place and luma of each sign's mark."""
 
 CUES = ("red", "green", "blue", "yellow", "cyan", "pink", "orange", "white")
 """Names of the cues."""
