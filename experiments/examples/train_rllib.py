@@ -19,7 +19,7 @@ from ray.tune.registry import register_env
 from torch import Tensor, nn
 
 from videozoom.experiments.examples.small_world import make_env, make_frames, make_tasks, random_policy, score
-from videozoom.experiments.examples.zoom_network import ZoomNetwork
+from videozoom.experiments.examples.zoom_network import ZoomNetwork, orthogonal
 
 ENV = "small_zoom_world"
 HELD_OUT_SEED = 2
@@ -34,6 +34,9 @@ class ZoomModule(TorchRLModule, ValueFunctionAPI):  # type: ignore[misc]
         num_features = self.network.num_features
         self.policy_head = nn.Sequential(nn.Linear(num_features, 64), nn.Tanh(), nn.Linear(64, self.action_space.n))
         self.value_head = nn.Sequential(nn.Linear(num_features, 64), nn.Tanh(), nn.Linear(64, 1))
+        for head, gain in ((self.policy_head, 0.01), (self.value_head, 1.0)):
+            head.apply(orthogonal)
+            orthogonal(head[-1], gain)  # All actions are equally likely at first.
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         features = self.network(batch[Columns.OBS])
@@ -70,10 +73,13 @@ def train(folder: Path, num_steps: int = 30_000, num_videos: int = 100, seed: in
             gamma=1.0,
             lambda_=1.0,
             train_batch_size=1024,
-            minibatch_size=256,
+            minibatch_size=128,
             num_epochs=6,
             entropy_coeff=0.01,
-            vf_clip_param=10.0,
+            clip_param=0.2,
+            vf_loss_coeff=0.5,
+            grad_clip=0.5,
+            use_kl_loss=False,
         )
         .rl_module(
             rl_module_spec=RLModuleSpec(

@@ -32,9 +32,9 @@ class ZoomFeatures(BaseFeaturesExtractor):  # type: ignore[misc,unused-ignore]
         return features
 
 
-def train(folder: Path, num_steps: int = 30_000, num_videos: int = 100, seed: int = 0) -> dict[str, float]:
+def train(folder: Path, num_steps: int = 25_000, num_videos: int = 100, seed: int = 0) -> dict[str, float]:
     """Return shares of right answers and of hits on held-out tasks, of the trained and of a random policy."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     frames = make_frames()
     tasks, held_out = make_tasks(folder, num_videos, seed=1), make_tasks(folder, 50, seed=HELD_OUT_SEED)
     # Half of the episodes are single zooms: they teach where to look.
@@ -44,7 +44,7 @@ def train(folder: Path, num_steps: int = 30_000, num_videos: int = 100, seed: in
         envs,
         policy_kwargs={"features_extractor_class": ZoomFeatures, "net_arch": [64], "normalize_images": False},
         n_steps=128,
-        batch_size=256,
+        batch_size=128,
         n_epochs=6,
         learning_rate=1e-3,
         ent_coef=0.01,
@@ -62,7 +62,7 @@ def main() -> None:
     """Train, and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("runs/examples"), help="where generated videos are kept")
-    parser.add_argument("--steps", type=int, default=30_000, help="environment steps")
+    parser.add_argument("--steps", type=int, default=25_000, help="environment steps")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     for name, value in train(arguments.folder, arguments.steps, seed=arguments.seed).items():

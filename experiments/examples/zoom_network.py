@@ -3,6 +3,7 @@
 Shape legend: B sequence of the batch, F frame, C feature.
 """
 
+import math
 from collections.abc import Mapping
 
 import gymnasium
@@ -44,6 +45,7 @@ class ZoomNetwork(nn.Module):
         )
         num_clip_frames, clip_height_px, clip_width_px = space["clip_frames"].shape[1:4]  # type: ignore[index]
         self.clip(torch.zeros(1, 3, clip_height_px, clip_width_px))  # Tells the lazy layer its size.
+        self.apply(orthogonal)
         self.num_features = num_frames * 8 + num_clip_frames * width + space["progress"].shape[0]  # type: ignore[index]
 
     def forward(self, observations: Mapping[str, Tensor]) -> Tensor:
@@ -54,6 +56,13 @@ class ZoomNetwork(nn.Module):
         # Without a clip its pixels are black, which is a picture too.
         seen = _each(self.clip, observations["clip_frames"][:, 0]) * observations["clip_mask"][:, 0].unsqueeze(-1)
         return torch.cat([matches, seen.flatten(1), observations["progress"]], dim=1)
+
+
+def orthogonal(module: nn.Module, gain: float = math.sqrt(2.0)) -> None:
+    """Set the weights of a layer so that it keeps the size of what passes through; other modules stay as they are."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.orthogonal_(module.weight, gain)
+        nn.init.zeros_(module.bias)
 
 
 def _each(network: nn.Module, frames_BFHWC: Tensor) -> Tensor:
