@@ -86,31 +86,32 @@ def measure_here(job: Job, folder: Path) -> Measurement:
     """Return what one run of a job takes in this process; its peak is right in a fresh one."""
     job.load()
     gc.collect()
-    _reset_peak()
-    before_mib, private_mib = _memory_mib("VmRSS"), _private_mib()
-    wall_s, cpu_s = time.perf_counter(), _cpu_s()
+    reset_peak()
+    before_mib, private_mib = memory_mib("VmRSS"), _private_mib()
+    wall_s, cpu_s = time.perf_counter(), used_cpu_s()
     result = job.run(folder)
-    cpu_s, wall_s = _cpu_s() - cpu_s, time.perf_counter() - wall_s
-    peak_mib = None if job.is_in_child else _memory_mib("VmHWM") - before_mib
+    cpu_s, wall_s = used_cpu_s() - cpu_s, time.perf_counter() - wall_s
+    peak_mib = None if job.is_in_child else memory_mib("VmHWM") - before_mib
     facts = dict(job.facts(result))
     now_mib = _private_mib()
     kept_mib = None if private_mib is None or now_mib is None else now_mib - private_mib
     return Measurement(cpu_s, wall_s, peak_mib, kept_mib, facts)
 
 
-def _cpu_s() -> float:
+def used_cpu_s() -> float:
+    """Return user and system time of this process and its finished children."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def _reset_peak() -> None:
+def reset_peak() -> None:
     """Let the peak start from now: imports may have needed more for a moment."""
     # Where the system cannot do that, the peak may include that moment.
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
-def _memory_mib(name: str) -> float:
+def memory_mib(name: str) -> float:
     """Return a memory figure of this process; the peak so far where the system knows nothing better."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
