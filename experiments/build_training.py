@@ -131,6 +131,7 @@ def supervised_stages(config: Config) -> list[SupervisedStage]:
             excerpt_pairs=stage.excerpt_pairs,
             wrong_clip_share=stage.wrong_clip_share,
             first_scene_bias=stage.first_scene_bias,
+            glance_share=stage.glance_share,
             sources=stage.sources,
             num_steps=stage.num_steps,
             batch_size=stage.batch_size,

@@ -66,6 +66,11 @@ class CaptionAnnotator:
         self._knows_times = times_from is Level.HIGH
         self._steps: list[SupervisedSample] = []
 
+    @property
+    def has_pending(self) -> bool:
+        """Whether a way to an answer is not given whole yet."""
+        return bool(self._steps)
+
     def sample(self, objective: Objective, stage: SupervisedStage, rng: np.random.Generator) -> SupervisedSample:
         """Return a sample of an objective, with the dials of a stage."""
         task = self._tasks[rng.integers(len(self._tasks))]

@@ -6,7 +6,8 @@ hundred steps, and then telling the scenes apart. In whole fast views, where the
 reading says what the place is worth, neither comes first and little is learned in five times as many. In `grounding`
 it lists the scenes of whole videos with their times, or says what a slow clip shows. Stage 2 (`cot`) imitates single
 steps of reasoning: zoom with no clip or a wrong clip in view, answer with the right one. `guess` is for the step that
-forces an answer although no clip shows what is asked. Source: LOVE-R1, Sec. 4.1 and 4.2.
+forces an answer although no clip shows what is asked. Where marks tell a sign in the fast view, stage 1 says so, and
+stage 2 answers from them once a clip is in view, or at once (`glance_share`). Source: LOVE-R1, Sec. 4.1 and 4.2.
 """
 
 import math
@@ -24,6 +25,8 @@ from videozoom.envs.generated.narration import (
     Event,
     describe,
     events_of,
+    glimpse,
+    has_mark,
     locate,
     span_of,
 )
@@ -46,6 +49,7 @@ class ColdStartData:
     """Draws supervised samples from tasks of generated videos. Implements `Annotator` for LOVE-R1."""
 
     objectives = tuple(Objective)
+    has_pending = False
 
     def __init__(self, tasks: Sequence[Task], frames: FrameSource, protocol: TeachableProtocol) -> None:
         """Take tasks whose metadata tell the events."""
@@ -60,7 +64,12 @@ class ColdStartData:
             case Objective.GROUNDING:
                 return self.grounding(rng)
             case Objective.COT:
-                return self.cot(rng, wrong_clip_share=stage.wrong_clip_share, first_scene_bias=stage.first_scene_bias)
+                return self.cot(
+                    rng,
+                    wrong_clip_share=stage.wrong_clip_share,
+                    first_scene_bias=stage.first_scene_bias,
+                    glance_share=stage.glance_share,
+                )
             case Objective.GUESS:
                 return self.guess(rng)
 
@@ -69,22 +78,23 @@ class ColdStartData:
 
         Args:
             rng: where chance comes from.
-            num_pairs: numbers of moments, in frame pairs, drawn from evenly. Scenes longer than a pair are shown
-                whole, and so may make it more.
+            num_pairs: numbers of moments, drawn from evenly. Scenes longer than a moment are shown whole, and so may
+                make it more.
         """
         task = self._draw(rng)
         events = events_of(task)
         view = self.frames.fast_view(task.video)
-        total = len(view.frames) // FRAMES_PER_PATCH
+        total = len(view.frames) // self.frames_per_moment
         wanted = min(int(rng.choice(num_pairs)), total)
         most = min(wanted, len(events)) if rng.random() >= _EMPTY_SHARE else 0
         num_shown = int(rng.integers(min(most, max(1, wanted - _MOST_OTHERS)), most + 1))
         shown = [events[index] for index in rng.permutation(len(events))[:num_shown]]
-        pairs = {pair for event in shown for pair in _pairs_of(event, view)}
-        taken = {pair for event in events for pair in _pairs_of(event, view)}
-        others = rng.permutation([pair for pair in range(total) if pair not in taken])
-        excerpt = _excerpt(view, sorted(pairs | {int(pair) for pair in others[: max(0, wanted - len(pairs))]}) or [0])
-        completion = " ".join(locate(event) for event in shown) or NO_SCENE
+        moments = {moment for event in shown for moment in _moments_of(event, view, total)}
+        taken = {moment for event in events for moment in _moments_of(event, view, total)}
+        others = rng.permutation([moment for moment in range(total) if moment not in taken])
+        moments |= {int(moment) for moment in others[: max(0, wanted - len(moments))]}
+        excerpt = _excerpt(view, sorted(moments) or [0], self.frames_per_moment)
+        completion = " ".join(map(_noticed, shown)) or NO_SCENE
         return SupervisedSample(self.plain_protocol.prompt_on_clip(excerpt, EXCERPT_HEADER, LIST_QUESTION), completion)
 
     def grounding(self, rng: np.random.Generator, *, clip_share: float = 0.2) -> SupervisedSample:
@@ -96,7 +106,7 @@ class ColdStartData:
             observation = self._observe(task, (event,), question=DESCRIBE_QUESTION)
             return SupervisedSample(self._prompt(observation, (event,), self.plain_protocol), describe(event))
         observation = self._observe(task, (), question=LIST_QUESTION)
-        sentences = [locate(events[index]) for index in rng.permutation(len(events))]
+        sentences = [_noticed(events[index]) for index in rng.permutation(len(events))]
         return SupervisedSample(self._prompt(observation, (), self.plain_protocol), " ".join(sentences))
 
     def cot(
@@ -106,6 +116,7 @@ class ColdStartData:
         answer_share: float = 0.35,
         wrong_clip_share: float = 0.25,
         first_scene_bias: float = 0.0,
+        glance_share: float = 0.0,
     ) -> SupervisedSample:
         """Return a sample of stage 2: answer with the right clip, else zoom with a wrong clip or none.
 
@@ -117,6 +128,8 @@ class ColdStartData:
             wrong_clip_share: share of zooms after a wrong clip.
             first_scene_bias: a planted annotator's mistake: this share of the first zooms goes to the first scene of
                 the video instead of the one asked for.
+            glance_share: share of first steps that answer at once where marks tell the answer in the fast view. With a
+                wrong clip in view, all do.
         """
         task = self._draw(rng)
         events = events_of(task)
@@ -124,13 +137,13 @@ class ColdStartData:
         num_held = int(rng.integers(len(wanted)))
         draw = rng.random()
         if draw < answer_share:
-            observation = self._observe(task, wanted)
-            completion = self.protocol.write(Answer(task.answer), " ".join(map(describe, wanted)), observation)
-            return SupervisedSample(self._prompt(observation, wanted, self.protocol), completion)
+            return self._answered(task, wanted, wanted)
         target, held = wanted[num_held], wanted[:num_held]
         others = [event for event in events if event not in wanted]
         is_wrong = bool(others) and draw < answer_share + wrong_clip_share
         wrong = [others[rng.integers(len(others))]] if is_wrong else []
+        if all(map(has_mark, wanted[num_held:])) and (wrong or rng.random() < glance_share):
+            return self._answered(task, wanted, [*held, *wrong])
         if not held and not wrong and rng.random() < first_scene_bias:
             target = events[0]
         observation = self._observe(task, [*held, *wrong])
@@ -143,10 +156,22 @@ class ColdStartData:
         Without any, a small model's forced answers cannot be read, and policies that do not zoom score zero.
         """
         task = self._draw(rng)
-        others = [event for event in events_of(task) if span_of(event) not in task.evidence]
+        wanted = [event for event in events_of(task) if span_of(event) in task.evidence]
+        others = [event for event in events_of(task) if event not in wanted]
         held = [others[rng.integers(len(others))]] if others and rng.random() < 0.5 else []
+        if all(map(has_mark, wanted)):
+            return self._answered(task, wanted, held, is_last=True)
         observation = self._observe(task, held, is_last=True)
         completion = self.protocol.write(Answer(task.answer), NOT_SEEN, observation)
+        return SupervisedSample(self._prompt(observation, held, self.protocol), completion)
+
+    def _answered(
+        self, task: Task, wanted: Sequence[Event], held: Sequence[Event], *, is_last: bool = False
+    ) -> SupervisedSample:
+        """Return a sample that answers from the clips of `held`, and from marks where they do not show it."""
+        observation = self._observe(task, held, is_last=is_last)
+        reasons = " ".join(describe(event) if event in held else glimpse(event) for event in wanted)
+        completion = self.protocol.write(Answer(task.answer), reasons, observation)
         return SupervisedSample(self._prompt(observation, held, self.protocol), completion)
 
     def _draw(self, rng: np.random.Generator) -> Task:
@@ -179,20 +204,24 @@ class ColdStartData:
         )
 
 
-def _pairs_of(event: Event, view: VideoClip) -> range:
-    """Return the frame pairs of a fast view that show something of an event."""
-    total = len(view.frames) // FRAMES_PER_PATCH
-    pair_s = view.span_s.length_s / total
-    return range(int(event["start_s"] / pair_s + _SLACK), min(total, math.ceil(event["end_s"] / pair_s - _SLACK)))
+def _noticed(event: Event) -> str:
+    """Return what the fast view tells about a scene."""
+    return f"{locate(event)} {glimpse(event)}" if has_mark(event) else locate(event)
 
 
-def _excerpt(view: VideoClip, pairs: Sequence[int]) -> VideoClip:
-    """Return some frame pairs of a fast view, given in order of time."""
-    frames = [FRAMES_PER_PATCH * pair + index for pair in pairs for index in range(FRAMES_PER_PATCH)]
-    pair_s = view.span_s.length_s / (len(view.frames) // FRAMES_PER_PATCH)
+def _moments_of(event: Event, view: VideoClip, total: int) -> range:
+    """Return the moments of a fast view, of so many, that show something of an event."""
+    moment_s = view.span_s.length_s / total
+    return range(int(event["start_s"] / moment_s + _SLACK), min(total, math.ceil(event["end_s"] / moment_s - _SLACK)))
+
+
+def _excerpt(view: VideoClip, moments: Sequence[int], size: int) -> VideoClip:
+    """Return some moments of a fast view, of so many frames each, given in order of time."""
+    frames = [size * moment + index for moment in moments for index in range(size)]
+    moment_s = view.span_s.length_s / (len(view.frames) // size)
     return VideoClip(
         frames=view.frames[frames],
         times_s=view.times_s[frames],
-        span_s=Span(pairs[0] * pair_s, (pairs[-1] + 1) * pair_s),
-        key=f"{view.key} pairs {pairs}",
+        span_s=Span(moments[0] * moment_s, (moments[-1] + 1) * moment_s),
+        key=f"{view.key} moments {moments} of {size}",
     )

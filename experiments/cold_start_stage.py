@@ -32,11 +32,13 @@ class SupervisedStage:
     """Names of task sources, each with its weight."""
     num_steps: int
     excerpt_pairs: tuple[int, ...] = (1, 2, 2, 3, 4)
-    """How many moments excerpts of `reading` show, in frame pairs."""
+    """How many moments excerpts of `reading` show: frame pairs, or frames where each is shown by itself."""
     wrong_clip_share: float = 0.25
     """Share of `cot` that zooms after a wrong clip."""
     first_scene_bias: float = 0.0
     """Share of first zooms in `cot` that go to the first scene: a planted mistake."""
+    glance_share: float = 0.0
+    """Share of first steps in `cot` that answer at once where marks tell the answer in the fast view."""
     batch_size: int = 32
     optimizer: OptimizerName = OptimizerName.MUON
     lr: float = 2e-3
@@ -53,6 +55,11 @@ class Annotator(Protocol):
     @property
     def objectives(self) -> tuple[Objective, ...]:
         """What it can be asked for."""
+        ...
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether the next sample continues the last one, and so does not depend on its arguments alone."""
         ...
 
     def sample(self, objective: Objective, stage: SupervisedStage, rng: np.random.Generator) -> SupervisedSample:

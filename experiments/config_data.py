@@ -47,6 +47,8 @@ class GeneratedVideos(Section):
     """Size of the detail: side of one of a sign's 4x4 cells."""
     detail_tiles: Count = 5
     """How often a sign is repeated in each direction."""
+    legibility: Fraction = 0.0
+    """Share of events with a mark that tells the sign in the fast view, too."""
     evidence_events: Count = 1
     """Events that a question needs."""
     num_options: Annotated[int, Field(ge=2, le=26)] = 4
@@ -84,6 +86,11 @@ class DataSource(Section):
         """Names the videos: equal for sources of which one begins with the videos of the other."""
         return self.generated.recipe().content_hash if self.generated else str(self.tasks)
 
+    @property
+    def scenes(self) -> str:
+        """The same for what marks do not change."""
+        return self.generated.recipe().unmarked_hash if self.generated else str(self.tasks)
+
 
 class Data(Section):
     """Tasks of each part of a run."""
@@ -101,6 +108,6 @@ class Data(Section):
     def _check(self) -> Self:
         training = {"train": self.train, **{f"cold_start.{name}": it for name, it in self.cold_start.items()}}
         for name, source in training.items():
-            if source.content == self.eval.content:
+            if source.scenes == self.eval.scenes:
                 raise ValueError(f"eval and {name} have the same videos; give one of them another seed or task file")
         return self

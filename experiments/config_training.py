@@ -63,12 +63,16 @@ class Stage(Section):
     forces it and no clip shows what is asked. On captions: `reading` says what the first ones say in their order,
     `grounding` in any order."""
     excerpt_pairs: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 2, 3, 4)
-    """How many moments the excerpts of `reading` show, in frame pairs; drawn from evenly."""
+    """How many moments the excerpts of `reading` show, in frame pairs (`protocol.frames=images`: in frames); drawn from
+    evenly."""
     wrong_clip_share: Annotated[float, Field(ge=0, le=0.65)] = 0.25
     """Share of `cot` that zooms again because the clip in view is a wrong one."""
     first_scene_bias: Fraction = 0.0
     """Share of first zooms in `cot` that go to the video's first scene instead of the one asked for: a planted
     annotator's mistake for reinforcement learning to mend."""
+    glance_share: Fraction = 0.0
+    """Share of first steps in `cot` that answer at once where a mark tells the answer in the fast view (`legibility` of
+    the videos); with a wrong clip in view, all do."""
     sources: Annotated[dict[str, Positive], Field(min_length=1)]
     """Names in `data.cold_start`, each with its share of the samples."""
     num_steps: Count

@@ -4,7 +4,7 @@ Everything said comes from the task's own truth (`Task.metadata`, written by the
 """
 
 from collections.abc import Sequence
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 from videozoom.envs.tasks import Span, Task
 
@@ -25,6 +25,8 @@ class Event(TypedDict):
     sign: str | None
     """What only a slow clip shows; `None` if the scene is blank."""
     is_decoy: bool
+    has_mark: NotRequired[bool]
+    """Whether a mark tells the sign in the fast view."""
 
 
 def events_of(task: Task) -> tuple[Event, ...]:
@@ -61,6 +63,21 @@ def locate(event: Event) -> str:
         'The red scene is at 12 to 16.'
     """
     return f"The {event['cue']} scene is at {event['start_s']:g} to {event['end_s']:g}."
+
+
+def has_mark(event: Event) -> bool:
+    """Return whether the fast view tells what the event shows."""
+    return event.get("has_mark", False)
+
+
+def glimpse(event: Event) -> str:
+    """Return the sentence that says what a mark tells about a scene in the fast view.
+
+    Example:
+        >>> glimpse({"start_s": 12.0, "end_s": 16.0, "cue": "red", "sign": "bars", "is_decoy": False, "has_mark": True})
+        'The red scene is marked bars.'
+    """
+    return f"The {event['cue']} scene is marked {event['sign']}."
 
 
 def describe(event: Event) -> str:

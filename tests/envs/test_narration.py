@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from videozoom.envs.generated.narration import describe, events_of, locate, span_of
+from videozoom.envs.generated.narration import describe, events_of, glimpse, has_mark, locate, span_of
 from videozoom.envs.generated.plan import plan_video, tasks_of
 from videozoom.envs.generated.recipe import VideoRecipe
 from videozoom.envs.generated.signs import CUES, SIGNS
@@ -64,3 +64,10 @@ def test_other_tasks_have_no_events() -> None:
     task = Task("mine", Path("v.mp4"), 8.0, "Which?", ("a", "b"), "A")
     with pytest.raises(ValueError, match="'mine' has no events in its metadata"):
         events_of(task)
+
+
+def test_a_glimpse_tells_the_sign_of_a_mark_and_old_task_files_have_none() -> None:
+    event = {"start_s": 12.0, "end_s": 16.0, "cue": "red", "sign": "bars", "is_decoy": False}
+    assert not has_mark(event)
+    assert has_mark({**event, "has_mark": True})
+    assert glimpse({**event, "has_mark": True}) == "The red scene is marked bars."

@@ -35,6 +35,8 @@ class GeneratedWorld:
     """Three events each, and a blank look-alike of the one that is asked for."""
     pairs: tuple[Task, ...]
     """Questions about two events."""
+    marked: tuple[Task, ...]
+    """Questions whose answer a mark tells in the fast view."""
     frames: VideoStore
     protocol: LoveR1Protocol
 
@@ -43,12 +45,14 @@ def make_generated_world(folder: Path) -> GeneratedWorld:
     common = {"num_videos": 3, "length_s": 32.0, "num_events": 3}
     single = VideoRecipe(**common, decoy_probability=1.0, seed=11)
     double = VideoRecipe(**common, evidence_events=2, seed=12)
+    marked = VideoRecipe(**common, legibility=1.0, seed=13)
     config = load_config("demo", [f"video.cache={folder / 'cache'}"])
     protocol = build_protocol(config)
     assert isinstance(protocol, LoveR1Protocol)
     return GeneratedWorld(
         tasks=load_tasks(generate(single, folder / "single")),
         pairs=load_tasks(generate(double, folder / "double")),
+        marked=load_tasks(generate(marked, folder / "marked")),
         frames=build_frames(config),
         protocol=protocol,
     )

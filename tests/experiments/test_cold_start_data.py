@@ -8,7 +8,7 @@ import pytest
 from generated_world import GeneratedWorld, text_of
 
 from videozoom.envs.actions import Action, Answer, ZoomIn
-from videozoom.envs.generated.narration import NO_SCENE, NOT_SEEN, describe, events_of, locate, span_of
+from videozoom.envs.generated.narration import NO_SCENE, NOT_SEEN, describe, events_of, glimpse, locate, span_of
 from videozoom.envs.generated.signs import SIGNS
 from videozoom.envs.observation import Observation
 from videozoom.envs.protocols.love_r1 import ANSWER_PREFIX, LoveR1Protocol
@@ -98,6 +98,38 @@ def test_how_often_a_wrong_clip_is_zoomed_away_from(generated: GeneratedWorld) -
     }
     assert set(held[0.0]) == {(), task.evidence}
     assert () not in held[0.65]
+
+
+@pytest.mark.parametrize("glance_share", [0.0, 1.0])
+def test_marks_answer_once_a_clip_is_in_view_or_at_once(generated: GeneratedWorld, glance_share: float) -> None:
+    for task in generated.marked:
+        [truth] = [event for event in events_of(task) if span_of(event) in task.evidence]
+        data = ColdStartData([task], generated.frames, generated.protocol)
+        first_steps = Counter()
+        for index in range(NUM_SAMPLES):
+            sample = data.cot(np.random.default_rng(index), glance_share=glance_share)
+            action = action_of(generated.protocol, sample, task)
+            if zoomed(sample):
+                assert action == Answer(task.answer)
+                assert (describe if zoomed(sample) == task.evidence else glimpse)(truth) in sample.completion
+            else:
+                assert action == (Answer(task.answer) if glance_share else ZoomIn(task.evidence[0]))
+            first_steps[len(zoomed(sample))] += 1
+        assert set(first_steps) == {0, 1}
+
+
+def test_marks_are_noticed_and_guesses_are_read_from_them(generated: GeneratedWorld) -> None:
+    for task in generated.marked:
+        events = events_of(task)
+        [truth] = [event for event in events if span_of(event) in task.evidence]
+        for sample in drawn(generated, task, "guess"):
+            assert sample.completion == f"{glimpse(truth)} \\boxed{{{task.answer}}}"
+            assert set(zoomed(sample)).isdisjoint(task.evidence)
+        for sample in drawn(generated, task, "grounding"):
+            if not zoomed(sample):
+                assert sentences(sample.completion) == sorted(
+                    sentence for event in events for sentence in (locate(event), glimpse(event))
+                )
 
 
 def test_a_guess_is_forced_and_has_not_seen_what_is_asked(generated: GeneratedWorld) -> None:
