@@ -12,7 +12,7 @@ from videozoom.envs.generated.narration import Event, locate, span_of
 from videozoom.envs.messages import Prompt, SampledPart
 from videozoom.envs.observation import FrameSource, Observation, Turn
 from videozoom.envs.protocols.base import TeachableProtocol
-from videozoom.envs.protocols.videozoomer import VideoZoomerProtocol
+from videozoom.envs.protocols.videozoomer import FrameLayout, VideoZoomerProtocol
 from videozoom.envs.tasks import Task
 from videozoom.experiments.cold_start_data import ColdStartData
 
@@ -24,6 +24,8 @@ class TranscriptData(ColdStartData):
         """Take tasks whose metadata tell the events."""
         super().__init__(tasks, frames, protocol)
         self._rate = protocol.rate
+        if protocol.frames is FrameLayout.IMAGES:
+            self.frames_per_moment = 1
 
     def _prompt(self, observation: Observation, held: Sequence[Event], protocol: TeachableProtocol) -> Prompt:
         zooms = zip(observation["turns"], held, strict=True)
