@@ -1,9 +1,9 @@
-"""Error bars: Wilson intervals of proportions, bootstrap intervals of means, and paired differences."""
+"""Error bars: Wilson intervals of proportions, t and bootstrap intervals of means, and paired differences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from statistics import NormalDist
+from statistics import NormalDist, fmean, stdev
 from typing import NamedTuple
 
 import numpy as np
@@ -87,6 +87,25 @@ def bootstrap_interval(
     means = np.array([array[rng.integers(len(array), size=len(array))].mean() for _ in range(num_resamples)])
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(float(low), float(high))
+
+
+def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Return Student's t interval of the mean of a few values, such as one for each seed.
+
+    Raises:
+        ValueError: with fewer than two values, or a confidence outside `(0, 1)`.
+
+    Example:
+        >>> tuple(round(end, 3) for end in t_interval([1.0, 2.0, 3.0]))
+        (-0.484, 4.484)
+    """
+    from scipy.special import stdtrit
+
+    if len(values) < 2:
+        raise ValueError(f"a t interval needs two values, got {len(values)}")
+    quantile = float(stdtrit(len(values) - 1, 0.5 + _checked(confidence) / 2))
+    half = quantile * stdev(values) / sqrt(len(values))
+    return Interval(fmean(values) - half, fmean(values) + half)
 
 
 def paired_difference(
