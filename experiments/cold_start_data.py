@@ -55,6 +55,7 @@ class ColdStartData:
         """Take tasks whose metadata tell the events."""
         self.tasks, self.frames, self.protocol = tuple(tasks), frames, protocol
         self.plain_protocol = protocol.without_instruction()
+        self.frames_per_moment = FRAMES_PER_PATCH
 
     def sample(self, objective: Objective, stage: SupervisedStage, rng: np.random.Generator) -> SupervisedSample:
         """Return a sample of an objective, with the dials of a stage."""
