@@ -1,13 +1,12 @@
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from videozoom.envs.tasks import EpisodeKind
 from videozoom.rollout.advantages import advantages_of
 from videozoom.rollout.group_metrics import group_metrics, is_hit
 from videozoom.rollout.groups import GroupSpec, sample_groups
-from videozoom.rollout.metrics import METRICS, Direction, check_names, spec_of
+from videozoom.rollout.metrics import check_names
 from videozoom.rollout.types import Group
 
 
@@ -116,18 +115,3 @@ def test_what_cannot_be_measured_is_left_out(world: SimpleNamespace) -> None:
 def test_touching_the_evidence_is_no_hit(world: SimpleNamespace) -> None:
     group = sample(world, ["8-12 B", "7-12 B"], EpisodeKind.MULTI_STEP)
     assert [is_hit(group.task, trajectory) for trajectory in group.trajectories] == [False, True]
-
-
-def test_registered_names_follow_the_grammar() -> None:
-    for name, spec in METRICS.items():
-        assert name == spec.name
-        assert name == name.lower()
-        assert 2 <= len(name.split("/")) <= 4
-        assert spec.reading.endswith(".")
-
-
-def test_a_spec_knows_how_its_values_were_reduced() -> None:
-    assert spec_of("zoom/span_s/p90").reducer == "p90"
-    assert spec_of("optim/grad_norm").reducer == "value"
-    assert spec_of("eval/held_out/zoom/hit/rate").direction == Direction.UP
-    assert np.all([spec_of(f"eval/held_out/{name}") for name in ("accuracy", "num_tasks")])
