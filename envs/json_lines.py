@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +28,7 @@ class JsonLinesWriter:
         """Open `path` for appending; its folder is created."""
         path.parent.mkdir(parents=True, exist_ok=True)
         repair_json_lines(path)
+        self._path = path
         self._file = path.open("ab", buffering=0)
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -34,15 +36,26 @@ class JsonLinesWriter:
 
         Raises:
             ValueError: A row is no JSON; not-a-number and infinity are none. Nothing is written then.
+            OSError: The file cannot be written, as on a full disk; it names the file, which ends with a whole line.
         """
         data = memoryview(_encoded(rows))
-        while data:
-            data = data[self._file.write(data) :]
+        start = self._file.seek(0, os.SEEK_END) if data else 0
+        try:
+            while data:
+                data = data[self._file.write(data) :]
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(start)
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
+
+    def sync(self) -> None:
+        """Make sure everything is on disk."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Make sure everything is on disk and close the file."""
         if not self._file.closed:
-            os.fsync(self._file.fileno())
+            self.sync()
             self._file.close()
 
     def __enter__(self) -> Self:

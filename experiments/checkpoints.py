@@ -1,4 +1,8 @@
-"""Checkpoints of a run: Hugging Face folders with the trainer's state beside the model."""
+"""Checkpoints of a run: Hugging Face folders with the trainer's state beside the model.
+
+A checkpoint is written beside the others under another name, brought to the disk, and only then given its own: whenever
+a run dies, the last whole one is there.
+"""
 
 import os
 import shutil
@@ -8,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 TRAINER_STATE = "trainer_state.pt"
-"""File with what a run needs to go on and a user of the model does not: optimizer and progress."""
+"""File with what a run needs to go on and a user of the model does not: optimizer, progress, metrics not yet logged."""
 
 _PREFIX = "iteration_"
 
@@ -37,21 +41,51 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
+        for path in (*temporary.rglob("*"), temporary):
+            _sync(path)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(temporary, folder)
+        _sync(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def save_trainer_state(folder: Path, optimizer: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
-    """Write the trainer's state into a checkpoint folder."""
+def keep_latest_checkpoint(checkpoints: Path) -> None:
+    """Remove all checkpoints but the last."""
+    latest = latest_checkpoint(checkpoints)
+    for path in checkpoints.glob(f"{_PREFIX}*"):
+        if path != latest:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def save_trainer_state(
+    folder: Path,
+    optimizer: Mapping[str, Any],
+    progress: Mapping[str, Any],
+    metrics: Mapping[str, float] | None = None,
+) -> None:
+    """Write the trainer's state into a checkpoint folder.
+
+    Args:
+        folder: Of the checkpoint.
+        optimizer: Its state.
+        progress: Counts since the start of the run.
+        metrics: Of the last iteration, which are logged after the checkpoint.
+    """
     import torch
 
-    torch.save({"optimizer": dict(optimizer), "progress": dict(progress)}, folder / TRAINER_STATE)
+    state = {
+        "optimizer": dict(optimizer),
+        "progress": dict(progress),
+        "metrics": {name: float(value) for name, value in (metrics or {}).items()},
+    }
+    # Through a file of Python's, whose errors say what is wrong with the disk.
+    with (folder / TRAINER_STATE).open("wb") as file:
+        torch.save(state, file)
 
 
 def load_trainer_state(folder: Path) -> dict[str, Any]:
-    """Return `{"optimizer": ..., "progress": ...}` of a checkpoint folder.
+    """Return `{"optimizer": ..., "progress": ..., "metrics": ...}` of a checkpoint folder.
 
     Raises:
         FileNotFoundError: It was not written by a trainer.
@@ -60,3 +94,12 @@ def load_trainer_state(folder: Path) -> dict[str, Any]:
 
     state: dict[str, Any] = torch.load(folder / TRAINER_STATE, map_location="cpu", weights_only=True)
     return state
+
+
+def _sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

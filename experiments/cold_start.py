@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from videozoom.envs.observation import VideoDecodeError
 from videozoom.envs.tasks import Task
 from videozoom.experiments.cold_start_stage import Annotate, Annotator, SupervisedStage
 from videozoom.experiments.progress import progress
-from videozoom.policies.optimizers import build_optimizer, trapezoid
+from videozoom.policies.optimizers import OptimizerSet, build_optimizer, trapezoid
 from videozoom.policies.supervised import SupervisedSample, supervised_update
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ _NUM_LOSSES = 20
 
 Log = Callable[[str, int, dict[str, float]], None]
 """Takes the stage's name, the step within it from 1, and metrics."""
+Save = Callable[[Mapping[str, Any], Mapping[str, Any]], None]
+"""Takes the optimizer's state and the progress: with the policy's weights all that `run` needs to go on."""
 
 
 @dataclass(slots=True)
@@ -46,29 +48,76 @@ class ColdStart:
     max_tokens_per_batch: int = 32768
     """Distinct tokens of one forward and backward pass; a step of more takes several."""
     log_every: int = 10
+    save: Save | None = None
+    """Called every `save_every` steps, after each stage but the last, and before `run` stops early."""
+    save_every: int = 0
+    """0 saves only after stages."""
+    is_stopping: Callable[[], bool] = lambda: False
+    """Whether `run` should save its state and return as soon as it can."""
     _annotators: dict[str, Annotator] = field(default_factory=dict, init=False)
+    _num_steps: int = field(default=0, init=False)
+    _num_saved: int = field(default=0, init=False)
 
-    def run(self, policy: "QwenVLPolicy", stages: Sequence[SupervisedStage], log: Log) -> None:
-        """Train `policy` through all stages, then freeze its vision tower again if it was frozen."""
+    def run(
+        self,
+        policy: "QwenVLPolicy",
+        stages: Sequence[SupervisedStage],
+        log: Log,
+        state: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Train `policy` through all stages, then freeze its vision tower again if it was frozen.
+
+        Args:
+            policy: The model to train; to go on, with the weights of `state`.
+            stages: What to train it on.
+            log: Takes metrics.
+            state: What was saved: `{"optimizer": ..., "progress": ...}`. The end is the same, to the bit, as without a
+                break.
+
+        Returns:
+            Whether all stages are done; not if it was stopped before.
+        """
         was_frozen, was_precise = policy.features.is_frozen, policy.is_precise
         policy.freeze_vision(False)
         # Nothing is sampled here that the learner would have to agree with.
         policy.is_precise = False
+        first = state["progress"]["stage"] if state else 0
+        self._num_steps = self._num_saved = state["progress"]["num_steps"] if state else 0
         try:
             for index, stage in enumerate(stages):
-                self._run_stage(policy, index, stage, log)
+                is_done = index < first or self._run_stage(
+                    policy, index, stage, log, state if index == first else None, is_last=index + 1 == len(stages)
+                )
+                if not is_done:
+                    return False
         finally:
             policy.freeze_vision(was_frozen)
             policy.is_precise = was_precise
+        return True
 
-    def _run_stage(self, policy: "QwenVLPolicy", index: int, stage: SupervisedStage, log: Log) -> None:
+    def _run_stage(
+        self,
+        policy: "QwenVLPolicy",
+        index: int,
+        stage: SupervisedStage,
+        log: Log,
+        state: Mapping[str, Any] | None,
+        *,
+        is_last: bool,
+    ) -> bool:
+        """Return whether the stage is done."""
         optimizer = build_optimizer(
             policy.trained_parameters(), name=stage.optimizer, lr=stage.lr, weight_decay=self.weight_decay
         )
         recent: list[dict[str, float]] = []
         pace = _Pace(stage)
+        if state is not None and state["optimizer"]:
+            optimizer.load_state_dict(state["optimizer"])
+            recent = list(state["progress"]["recent"])
+            pace.restore(state["progress"]["pace"])
         started_s = time.perf_counter()
         with progress(f"Cold start, {stage.name}", stage.num_steps) as advance:
+            advance(pace.step)
             while pace.step < pace.end:
                 step, lr_factor = pace.step, pace.lr_factor
                 batch = self._batch(stage, np.random.default_rng((self.seed, index, step)))
@@ -90,6 +139,31 @@ class ColdStart:
                     log(stage.name, step + 1, _means(recent) | times)
                     recent, started_s = [], time.perf_counter()
                 advance(1 + skipped, note=f"loss {metrics.get('loss/sft', math.nan):.3f}")
+                self._num_steps += 1
+                is_end = pace.step >= pace.end
+                if self._is_save_due(is_end=is_end and not is_last):
+                    self._save_state(optimizer, index, pace, recent)
+                    if self.is_stopping():
+                        return False
+        return True
+
+    def _is_save_due(self, *, is_end: bool) -> bool:
+        # In the middle of what an annotator gives in several samples, saving waits: only it knows the rest.
+        if self.save is None or any(annotator.has_pending for annotator in self._annotators.values()):
+            return False
+        is_time = bool(self.save_every) and self._num_steps - self._num_saved >= self.save_every
+        return is_end or is_time or self.is_stopping()
+
+    def _save_state(
+        self, optimizer: OptimizerSet, index: int, pace: "_Pace", recent: Sequence[Mapping[str, float]]
+    ) -> None:
+        assert self.save is not None  # or nothing would be due
+        self._num_saved = self._num_steps
+        if pace.step < pace.end:
+            state, rest = optimizer.state_dict(), {"pace": pace.state(), "recent": [dict(row) for row in recent]}
+        else:
+            index, state, rest = index + 1, {}, {}
+        self.save(state, {"stage": index, "step": pace.step, "num_steps": self._num_steps, **rest})
 
     def _batch(self, stage: SupervisedStage, rng: np.random.Generator) -> list[SupervisedSample]:
         """Return the samples of one step; those whose video cannot be read are left out."""
@@ -113,6 +187,15 @@ class _Pace:
         self.stage, self.step, self.end = stage, 0, stage.num_steps
         self._decay_from = round(stage.decay_from * stage.num_steps)
         self._losses: deque[float] = deque(maxlen=_NUM_LOSSES)
+
+    def state(self) -> dict[str, Any]:
+        """Return plain data for `restore`."""
+        return {"step": self.step, "end": self.end, "decay_from": self._decay_from, "losses": list(self._losses)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
+        self.step, self.end, self._decay_from = state["step"], state["end"], state["decay_from"]
+        self._losses.extend(state["losses"])
 
     @property
     def lr_factor(self) -> float:

@@ -98,6 +98,9 @@ class ColdStart(Section):
     grad_clip_norm: Positive = 1.0
     max_tokens_per_batch: Count = 32768
     """As `grpo.max_tokens_per_batch`."""
+    checkpoint_every: CountOrZero = 100
+    """Steps between checkpoints, of which the last is kept until the cold start is over; 0 writes them after stages
+    only."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -113,3 +116,7 @@ class RayWorkers(Section):
 
     num_env_runners: CountOrZero = 0
     num_learners: CountOrZero = 0
+    groups_per_request: CountOrZero = 0
+    """Groups that a rollout process is sent at a time, and loses if it dies; 0 sends each its share of an iteration."""
+    max_restarts: CountOrZero = 3
+    """How often a run goes on from its last checkpoint by itself after a learner died."""

@@ -26,9 +26,10 @@ from videozoom.experiments.grpo_training import Trained
 from videozoom.experiments.progress import console
 from videozoom.experiments.report import write_report
 from videozoom.experiments.result_rows import eval_metrics, print_results
+from videozoom.experiments.resuming import START
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.experiments.tracking import Trackers, open_tracker
-from videozoom.experiments.train import START, run_cold_start, train_as_configured
+from videozoom.experiments.train import run_cold_start, train_as_configured
 from videozoom.policies.scripted import ZoomRule
 from videozoom.rollout.traces import TraceWriter
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from videozoom.envs.protocols.base import Protocol
 from videozoom.envs.task_files import write_atomically
-from videozoom.envs.tasks import EpisodeKind, Task
+from videozoom.envs.tasks import EpisodeKind, Status, Task
 from videozoom.envs.video_store import VideoStore
 from videozoom.experiments.build import (
     build_env_maker,
@@ -48,6 +48,10 @@ _EVAL_SEED = 1_000_003
 """Keeps the random numbers of evaluation apart from those of training."""
 
 
+FinishedEpisodes = Mapping[tuple[str, int, str], Trajectory]
+"""Evaluated trajectories by policy, iteration and task id."""
+
+
 @dataclass(frozen=True, slots=True)
 class Contestant:
     """Who is evaluated, and under which rules."""
@@ -74,8 +78,7 @@ class Evaluator:
     traces: TraceWriter
     batch_size: int
     seed: int = 0
-    finished: Mapping[tuple[str, int, str], Trajectory] = field(default_factory=dict)
-    """Trajectories by policy, iteration and task id."""
+    finished: FinishedEpisodes = field(default_factory=dict)
 
     def run(self, contestant: Contestant, *, iteration: int = 0, description: str | None = None) -> dict[str, Any]:
         """Return the results row of a contestant; see `results_row`."""
@@ -262,14 +265,14 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{name}", value
 
 
-def finished_episodes(run: RunFolder) -> dict[tuple[str, int, str], Trajectory]:
-    """Return the evaluated trajectories a run folder holds, by policy, iteration and task id."""
+def finished_episodes(run: RunFolder) -> FinishedEpisodes:
+    """Return the evaluated trajectories a run folder holds; those whose video could not be read are tried again."""
     if not run.traces_file.is_file():
         return {}
     return {
         (row["policy"], row["iteration"], row["task_id"]): trajectory_from_row(row)
         for row in read_traces(run.traces_file)
-        if row["phase"] == "eval"
+        if row["phase"] == "eval" and row["status"] != Status.ERROR_DECODE
     }
 
 

@@ -201,8 +201,8 @@ class DecoupledGRPO(Algorithm):  # type: ignore[misc]
     def write_checkpoint(self, folder: Path) -> None:
         """Write a Hugging Face checkpoint folder with the trainer's state; whole or not at all."""
         with atomic_folder(folder) as temporary:
-            progress = asdict(self.progress)
-            self._first_learner(lambda learner: learner.write_checkpoint(temporary, progress))
+            progress, metrics = asdict(self.progress), dict(self._record.metrics) if self._record else {}
+            self._first_learner(lambda learner: learner.write_checkpoint(temporary, progress, metrics))
 
     def resume_from(self, folder: Path) -> None:
         """Continue from a checkpoint whose model this algorithm was built with."""

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,10 +142,10 @@ class GRPOLearner(TorchLearner):  # type: ignore[misc]
         """Return the trained weights for other processes."""
         return pack_weights(self.policy.trained_parameters())
 
-    def write_checkpoint(self, folder: Path, progress: dict[str, Any]) -> None:
+    def write_checkpoint(self, folder: Path, progress: dict[str, Any], metrics: Mapping[str, float]) -> None:
         """Write the model as a Hugging Face checkpoint, with the trainer's state beside it."""
         self.policy.save(folder)
-        save_trainer_state(folder, self.optimizer.state_dict(), progress)
+        save_trainer_state(folder, self.optimizer.state_dict(), progress, metrics)
 
     def load_optimizer(self, folder: Path) -> None:
         """Take the optimizer's state of a checkpoint."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from videozoom.experiments.checkpoints import checkpoint_folder
+from videozoom.experiments.checkpoints import checkpoint_folder, load_trainer_state
 from videozoom.experiments.grpo_settings import GrpoSettings, ModelSource, Progress, World
 from videozoom.experiments.interrupts import StopRequest
 from videozoom.experiments.progress import progress
@@ -66,13 +66,15 @@ def train_grpo(
     log: Log,
     evaluate: Evaluate | None = None,
     resume: Path | None = None,
+    num_logged: int | None = None,
     num_env_runners: int = 0,
     num_learners: int = 0,
 ) -> Trained:
     """Train the model of `source` and return where it lies.
 
-    Traces and metrics of an iteration are written before its checkpoint: what a checkpoint holds is never missing
-    from the files, and what a crash lost is sampled again, to the same numbers.
+    An iteration writes its traces, then its checkpoint, which holds its metrics too; then it is evaluated and logged.
+    So the trajectories that made a checkpoint are never missing, an evaluation that was broken off goes on with the
+    same weights, and what a crash lost is sampled again, to the same numbers.
 
     Args:
         world: Where episodes happen.
@@ -85,6 +87,7 @@ def train_grpo(
         log: Takes the metrics of every iteration.
         evaluate: Measures the policy.
         resume: A checkpoint of this training to go on from.
+        num_logged: Iterations whose metrics were logged; `None` for all up to that checkpoint.
         num_env_runners: Rollout processes; 0 samples in this one.
         num_learners: Learner processes; 0 learns in this one.
 
@@ -94,29 +97,65 @@ def train_grpo(
     """
     with ray_runtime(num_env_runners + num_learners), StopRequest("this iteration") as stop:
         algorithm = _build(world, source, settings, resume, num_env_runners, num_learners)
+        training = _Training(algorithm, schedule, stop, name, checkpoints, traces, log, evaluate)
         try:
-            saved = resume or source.checkpoint
             with progress(f"Training, {name}", schedule.num_iterations) as advance:
                 advance(algorithm.progress.iteration)
+                saved = resume or source.checkpoint
+                if resume is not None and num_logged is not None and num_logged < algorithm.progress.iteration:
+                    training.report(load_trainer_state(resume)["metrics"])
                 while algorithm.progress.iteration < schedule.num_iterations and not stop.requested:
-                    algorithm.train()
-                    record, iteration = algorithm.record(), algorithm.progress.iteration
-                    _write_traces(traces, record, name)
-                    metrics = dict(record.metrics)
-                    if evaluate is not None and not stop.requested and schedule.is_due(schedule.eval_every, iteration):
-                        started_s = time.perf_counter()
-                        metrics |= evaluate(algorithm.policy(), iteration)
-                        metrics["time/eval_s"] = time.perf_counter() - started_s
-                    log(metrics, iteration)
-                    if stop.requested or schedule.is_due(schedule.checkpoint_every, iteration):
-                        saved = checkpoint_folder(checkpoints, iteration)
-                        algorithm.write_checkpoint(saved)
+                    metrics, written = training.run_iteration()
+                    saved = written or saved
                     advance(note=f"reward {metrics.get('reward/total/mean', 0.0):.3f}")
         finally:
             algorithm.stop()
     if stop.requested and algorithm.progress.iteration < schedule.num_iterations:
         raise KeyboardInterrupt
     return Trained(saved, algorithm.progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """What one iteration after the other does."""
+
+    algorithm: "DecoupledGRPO"
+    schedule: Schedule
+    stop: StopRequest
+    name: str
+    checkpoints: Path
+    traces: TraceWriter
+    log: Log
+    evaluate: Evaluate | None
+
+    def run_iteration(self) -> tuple[Mapping[str, float], Path | None]:
+        """Return the metrics of one iteration, and its checkpoint if it wrote one."""
+        self.algorithm.train()
+        record, iteration = self.algorithm.record(), self.algorithm.progress.iteration
+        _write_traces(self.traces, record, self.name)
+        is_saved = self.stop.requested or self.schedule.is_due(self.schedule.checkpoint_every, iteration)
+        if is_saved:
+            self._save(iteration)
+        self.report(record.metrics)
+        if self.stop.requested and not is_saved:
+            self._save(iteration)
+            is_saved = True
+        return record.metrics, checkpoint_folder(self.checkpoints, iteration) if is_saved else None
+
+    def report(self, metrics: Mapping[str, float]) -> None:
+        """Evaluate the last iteration, if it is time, and log it; once stopped, an evaluation is left to `resume`."""
+        iteration = self.algorithm.progress.iteration
+        if self.evaluate is not None and self.schedule.is_due(self.schedule.eval_every, iteration):
+            if self.stop.requested:
+                return
+            started_s = time.perf_counter()
+            metrics = {**metrics, **self.evaluate(self.algorithm.policy(), iteration)}
+            metrics["time/eval_s"] = time.perf_counter() - started_s
+        self.log(metrics, iteration)
+
+    def _save(self, iteration: int) -> None:
+        self.traces.sync()
+        self.algorithm.write_checkpoint(checkpoint_folder(self.checkpoints, iteration))
 
 
 def _build(

@@ -5,9 +5,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoom.envs.json_lines import keep_json_lines
 from videozoom.envs.task_files import write_atomically
-from videozoom.experiments.build import build_env_maker, build_policy, build_protocol, check_config, model_source
+from videozoom.experiments.build import (
+    build_env_maker,
+    build_policy,
+    build_protocol,
+    build_sampling,
+    check_config,
+    model_source,
+)
 from videozoom.experiments.build_training import (
     TrainingData,
     build_annotate,
@@ -16,26 +22,34 @@ from videozoom.experiments.build_training import (
     grpo_world,
     supervised_stages,
 )
-from videozoom.experiments.checkpoints import atomic_folder, latest_checkpoint, load_trainer_state
+from videozoom.experiments.checkpoints import (
+    atomic_folder,
+    checkpoint_folder,
+    keep_latest_checkpoint,
+    latest_checkpoint,
+    load_trainer_state,
+    save_trainer_state,
+)
 from videozoom.experiments.cold_start import ColdStart
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import dump_config
-from videozoom.experiments.evaluate import Evaluator, finished_episodes, model_contestant
+from videozoom.experiments.evaluate import Evaluator, model_contestant
 from videozoom.experiments.grpo_settings import ModelSource
 from videozoom.experiments.grpo_training import Schedule, Trained, train_grpo
+from videozoom.experiments.interrupts import StopRequest
 from videozoom.experiments.report import write_report
+from videozoom.experiments.restarts import restarting
 from videozoom.experiments.result_rows import eval_metrics, print_results
+from videozoom.experiments.resuming import START, Resumption, resume_run, unfinished_start
 from videozoom.experiments.run_folder import RunFolder
+from videozoom.experiments.storage import storage_errors
 from videozoom.experiments.tiny_corpus import BlankFrames, tiny_corpus
-from videozoom.experiments.tracking import STEP, Trackers, open_tracker
+from videozoom.experiments.tracking import Trackers, open_tracker
 from videozoom.rollout.traces import TraceWriter
 from videozoom.rollout.video_metrics import VideoMeter
 
 if TYPE_CHECKING:
     from videozoom.policies.qwen_vl import QwenVLPolicy
-
-START = "cold_start"
-"""Name of the model that reinforcement learning starts from."""
 
 
 def run_train(config: Config, *, resume: Path | None = None, overwrite: bool = False) -> None:
@@ -53,62 +67,86 @@ def run_train(config: Config, *, resume: Path | None = None, overwrite: bool = F
     check_config(config)
     data = TrainingData.load(config)
     text = dump_config(config)
-    if resume is None:
-        run = RunFolder.create(config.run_dir, text, seed=config.seed, overwrite=overwrite)
-    else:
-        run = RunFolder.open(resume)
-        write_atomically(run.config_file, text.encode())
-    checkpoint = latest_checkpoint(run.checkpoints)
-    _forget_lost_metrics(config, run, checkpoint)
+    again = f"videozoom train --resume {resume or config.run_dir}"
+    with storage_errors(resume or config.run_dir, again):
+        if resume is None:
+            run = RunFolder.create(config.run_dir, text, seed=config.seed, overwrite=overwrite)
+        else:
+            run = RunFolder.open(resume)
+            write_atomically(run.config_file, text.encode())
+        rows = restarting(lambda: _train(config, run, data), max_restarts=config.ray.max_restarts, again=again)
+        run.write_results({"rows": rows, "seed": config.seed})
+        print_results(rows)
+        write_report(run.path, data.frames)
+
+
+def _train(config: Config, run: RunFolder, data: TrainingData) -> list[dict[str, Any]]:
+    """Return the rows of the results table, from wherever the run stands."""
+    resumption = resume_run(
+        run, [stage.name for stage in config.cold_start.stages], {grpo_name(config): run.checkpoints}
+    )
     tracker = open_tracker(run, **config.tracking.model_dump(), name=config.name, config=config.model_dump(mode="json"))
     with tracker, TraceWriter(run.traces_file) as traces:
-        rows = _Training(config, run, data, tracker, traces).run(checkpoint)
-    run.write_results({"rows": rows, "seed": config.seed})
-    print_results(rows)
-    write_report(run.path, data.frames)
+        return _Training(config, run, data, tracker, traces, resumption).run()
 
 
 def run_cold_start(config: Config, run: RunFolder, data: TrainingData, tracker: Trackers) -> Path:
     """Return the checkpoint that reinforcement learning starts from, after the supervised stages if there are any.
 
-    A cold start that the run folder already holds is not repeated.
+    A cold start that the run folder already holds is not repeated; one that was broken off goes on from its last
+    checkpoint, to the same weights.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; the model as it was then is in the checkpoint `cold_start_unfinished`.
+        KeyboardInterrupt: Ctrl-C; the step that was under way is in a checkpoint.
     """
     stages = config.cold_start.stages
     if not stages and config.policy.checkpoint is not None:
         return config.policy.checkpoint
-    folder = run.checkpoints / START
+    folder, unfinished = run.checkpoints / START, unfinished_start(run)
     if folder.is_dir():
         return folder
-    tasks = [task for part in (*data.cold_start.values(), data.train) for task in part]
-    blank = build_annotate(config, BlankFrames())
-    policy = build_policy(config, run.checkpoints / "untrained", lambda: tiny_corpus(tasks, blank, seed=config.seed))
-    cold_start = ColdStart(
-        data.cold_start,
-        build_annotate(config, data.frames),
-        config.seed,
-        weight_decay=config.cold_start.weight_decay,
-        max_grad_norm=config.cold_start.grad_clip_norm,
-        max_tokens_per_batch=config.cold_start.max_tokens_per_batch,
-    )
-    meter = VideoMeter(data.frames)
-    unfinished = folder.with_name(f"{START}_unfinished")
-    try:
-        cold_start.run(
+    last = latest_checkpoint(unfinished)
+    policy = _untrained(config, run, data) if last is None else model_source(config, last).load(build_sampling(config))
+
+    def save(optimizer: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
+        with atomic_folder(checkpoint_folder(unfinished, progress["num_steps"])) as temporary:
+            policy.save(temporary)
+            save_trainer_state(temporary, optimizer, progress)
+        keep_latest_checkpoint(unfinished)
+
+    with StopRequest("this step") as stop:
+        cold_start = ColdStart(
+            data.cold_start,
+            build_annotate(config, data.frames),
+            config.seed,
+            weight_decay=config.cold_start.weight_decay,
+            max_grad_norm=config.cold_start.grad_clip_norm,
+            max_tokens_per_batch=config.cold_start.max_tokens_per_batch,
+            save=save,
+            save_every=config.cold_start.checkpoint_every,
+            is_stopping=lambda: stop.requested,
+        )
+        meter = VideoMeter(data.frames)
+        is_done = cold_start.run(
             policy,
             supervised_stages(config),
             lambda stage, step, metrics: tracker.log(metrics | meter.metrics(), step, stage),
+            None if last is None else load_trainer_state(last),
         )
-    except KeyboardInterrupt:
-        with atomic_folder(unfinished) as temporary:
+    if is_done:
+        with atomic_folder(folder) as temporary:
             policy.save(temporary)
-        raise
-    with atomic_folder(folder) as temporary:
-        policy.save(temporary)
-    shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
+    if stop.requested:
+        raise KeyboardInterrupt
     return folder
+
+
+def _untrained(config: Config, run: RunFolder, data: TrainingData) -> "QwenVLPolicy":
+    """Return the model that a cold start begins with; the words of a tiny one are those of its tasks."""
+    tasks = [task for part in (*data.cold_start.values(), data.train) for task in part]
+    blank = build_annotate(config, BlankFrames())
+    return build_policy(config, run.checkpoints / "untrained", lambda: tiny_corpus(tasks, blank, seed=config.seed))
 
 
 def train_as_configured(
@@ -121,6 +159,7 @@ def train_as_configured(
     tracker: Trackers,
     evaluate: Callable[[str, "QwenVLPolicy", int], Mapping[str, float]],
     resume: Path | None = None,
+    num_logged: int | None = None,
 ) -> Trained:
     """Run the reinforcement learning of a config from `source`; its policy is called `grpo_name(config)` everywhere."""
     name = grpo_name(config)
@@ -135,6 +174,7 @@ def train_as_configured(
         log=lambda metrics, iteration: tracker.log(metrics, iteration, name),
         evaluate=lambda policy, iteration: evaluate(name, policy, iteration),
         resume=resume,
+        num_logged=num_logged,
         num_env_runners=config.ray.num_env_runners,
         num_learners=config.ray.num_learners,
     )
@@ -144,15 +184,22 @@ class _Training:
     """One run from cold start to results."""
 
     def __init__(
-        self, config: Config, run: RunFolder, data: TrainingData, tracker: Trackers, traces: TraceWriter
+        self,
+        config: Config,
+        run: RunFolder,
+        data: TrainingData,
+        tracker: Trackers,
+        traces: TraceWriter,
+        resumption: Resumption,
     ) -> None:
         self._config, self._run, self._data, self._tracker, self._traces = config, run, data, tracker, traces
+        self._resumption = resumption
         self._evaluator = Evaluator(
-            data.eval, build_protocol(config), traces, config.eval.batch_size, config.seed, finished_episodes(run)
+            data.eval, build_protocol(config), traces, config.eval.batch_size, config.seed, resumption.finished
         )
         self._rows: dict[str, dict[str, Any]] = {}
 
-    def run(self, checkpoint: Path | None) -> list[dict[str, Any]]:
+    def run(self) -> list[dict[str, Any]]:
         """Return the rows of the results table: before and after reinforcement learning."""
         config, name = self._config, grpo_name(self._config)
         source = model_source(config, run_cold_start(config, self._run, self._data, self._tracker))
@@ -166,7 +213,8 @@ class _Training:
                 traces=self._traces,
                 tracker=self._tracker,
                 evaluate=self._evaluate,
-                resume=checkpoint,
+                resume=self._resumption.checkpoints[name],
+                num_logged=self._resumption.num_logged[name],
             )
             if name not in self._rows:
                 # The run was complete already; its last evaluation is in the traces.
@@ -179,13 +227,3 @@ class _Training:
         contestant = model_contestant(self._config, name, policy, make_env)
         self._rows[name] = self._evaluator.run(contestant, iteration=iteration)
         return eval_metrics(self._rows[name])
-
-
-def _forget_lost_metrics(config: Config, run: RunFolder, checkpoint: Path | None) -> None:
-    """Remove the metrics of what will be done again: all after the checkpoint, or an unfinished cold start."""
-    iteration = load_trainer_state(checkpoint)["progress"]["iteration"] if checkpoint is not None else 0
-    has_start = (run.checkpoints / START).is_dir()
-    keep_json_lines(
-        run.metrics_file,
-        lambda row: row[STEP] <= iteration if row["phase"] == grpo_name(config) else has_start,
-    )

@@ -33,6 +33,10 @@ class TraceWriter:
         self._keys.update(new)
         return len(new)
 
+    def sync(self) -> None:
+        """Make sure everything is on disk."""
+        self._file.sync()
+
     def close(self) -> None:
         """Make sure everything is on disk and close the file."""
         self._file.close()
