@@ -7,10 +7,12 @@ from typing import Any
 from videozoom.envs.tasks import Span, Status, Task
 from videozoom.experiments.progress import console
 from videozoom.experiments.statistics import wilson_interval
-from videozoom.rewards.answers import is_right
 from videozoom.rewards.overlap import iou
 from videozoom.rollout.group_metrics import is_hit
 from videozoom.rollout.types import Trajectory
+
+VARIANT = ":"
+"""Stands between a model's name and how its evaluation was changed, as in `model:blind`."""
 
 
 def results_row(policy: str, pairs: Sequence[tuple[Task, Trajectory]]) -> dict[str, Any]:
@@ -21,7 +23,7 @@ def results_row(policy: str, pairs: Sequence[tuple[Task, Trajectory]]) -> dict[s
     """
     readable = [(task, t) for task, t in pairs if t.status is not Status.ERROR_DECODE]
     annotated = [(task, t) for task, t in readable if task.evidence]
-    num_correct = sum(is_right(task, t.answer) for task, t in readable)
+    num_correct = sum(t.is_right(task) for task, t in readable)
     num_hits = sum(is_hit(task, t) for task, t in annotated)
     return {
         "policy": policy,

@@ -37,7 +37,9 @@ RewardFunction = Callable[[Task, EpisodeFacts], float | None]
 
 @dataclass(frozen=True, slots=True)
 class RewardBreakdown:
-    """A rubric's verdict: the weighted total and the unweighted parts that applied."""
+    """A rubric's verdict: the weighted total, the unweighted parts that applied, and whether the answer is right."""
 
     total: float
     parts: dict[str, float]
+    is_right: bool | None = None
+    """`None` where no answer is asked for, and where nobody looked."""

@@ -5,14 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from videozoom.envs.tasks import Status, Task
+from videozoom.envs.tasks import EpisodeKind, Status, Task
+from videozoom.rewards.answers import DEFAULT_RULES, AnswerRules
 from videozoom.rewards.facts import EpisodeFacts, RewardBreakdown, RewardFunction
 from videozoom.rewards.format import format_reward
 from videozoom.rewards.navigation import cost_penalty, evidence_f1_reward, repeat_penalty
-from videozoom.rewards.outcome import outcome_reward
+from videozoom.rewards.outcome import OutcomeReward, outcome_reward
 from videozoom.rewards.overlap import overlap_reward
 from videozoom.rewards.zooming import (
     ManyFramesPenalty,
+    OnlyWellFormed,
     OnlyWhen,
     OnlyWithZoom,
     PenaltyCondition,
@@ -32,11 +34,15 @@ REWARDS: dict[str, RewardFunction] = {
 """Rewards by the name a config uses. Add your own under a new name."""
 _PENALTIES = ("repeat", "cost", "zoom_used", "many_frames")
 _NEEDING_ZOOM = ("outcome", "format")
+_NEEDING_FORMAT = ("outcome", "overlap")
 
 
 @dataclass(frozen=True, slots=True)
 class RewardRules:
-    """When rewards count. Source: VideoZoomer, released code, where all of it is off."""
+    """When rewards count, and which answers are right.
+
+    Source: VideoZoomer, released code, where all penalties are off.
+    """
 
     penalties_when: PenaltyCondition | str = PenaltyCondition.ALWAYS
     """Which episodes `repeat`, `cost`, `zoom_used` and `many_frames` are taken from: all, or those with a right or a
@@ -45,6 +51,11 @@ class RewardRules:
     """Frames of slow clips from which on the penalty of that name is taken."""
     needs_zoom: bool = False
     """Whether `outcome` and `format` are 0 in `multi_step` episodes without a zoom."""
+    needs_format: bool = False
+    """Whether `outcome` and `overlap` are 0 in episodes with a step that was no valid action. Source: LOVE-R1, released
+    training code."""
+    answers: AnswerRules = DEFAULT_RULES
+    """Which answers are right, and whether others are worth something."""
 
     def __post_init__(self) -> None:
         """Raise `ValueError` on a value that makes no sense."""
@@ -56,9 +67,15 @@ class RewardRules:
 
     def function(self, name: str) -> RewardFunction:
         """Return a registered reward under these rules."""
-        function = ManyFramesPenalty(self.many_frames) if name == "many_frames" else REWARDS[name]
+        ruled: dict[str, RewardFunction] = {
+            "many_frames": ManyFramesPenalty(self.many_frames),
+            "outcome": OutcomeReward(self.answers),
+        }
+        function = ruled.get(name, REWARDS[name])
         if name in _PENALTIES:
-            return OnlyWhen(function, PenaltyCondition(self.penalties_when))
+            return OnlyWhen(function, PenaltyCondition(self.penalties_when), self.answers)
+        if self.needs_format and name in _NEEDING_FORMAT:
+            function = OnlyWellFormed(function)
         return OnlyWithZoom(function) if self.needs_zoom and name in _NEEDING_ZOOM else function
 
 
@@ -80,10 +97,12 @@ class Rubric:
     Example:
         >>> rubric = Rubric.from_weights({"outcome": 1.0, "format": 0.5})
         >>> rubric.score(task_with_answer_b, facts_of_a_well_formed_b)
-        RewardBreakdown(total=1.5, parts={'outcome': 1.0, 'format': 1.0})
+        RewardBreakdown(total=1.5, parts={'outcome': 1.0, 'format': 1.0}, is_right=True)
     """
 
     rewards: Sequence[WeightedReward]
+    answers: AnswerRules = DEFAULT_RULES
+    """By which it says whether the answer is right."""
 
     def __post_init__(self) -> None:
         """Raise `ValueError` if names repeat, a weight is not finite, or all weights are 0."""
@@ -107,8 +126,9 @@ class Rubric:
         for name in weights:
             if name not in REWARDS:
                 raise ValueError(f"Unknown reward {name!r}; there are {', '.join(REWARDS)}.")
-        function = (rules or RewardRules()).function
-        return cls(tuple(WeightedReward(name, function(name), weight) for name, weight in weights.items()))
+        rules = rules or RewardRules()
+        rewards = tuple(WeightedReward(name, rules.function(name), weight) for name, weight in weights.items())
+        return cls(rewards, rules.answers)
 
     @classmethod
     def love_r1(cls, format_weight: float = 0.0) -> Self:
@@ -141,7 +161,9 @@ class Rubric:
         return cls.from_weights({"outcome": 0.9, "format": 0.1, "overlap": 0.9, **penalties}, rules)
 
     def score(self, task: Task, facts: EpisodeFacts) -> RewardBreakdown:
-        """Return total and parts of one finished episode; empty and 0 if its video could not be read.
+        """Return total and parts of one finished episode, and whether its answer is right.
+
+        Empty and 0 if its video could not be read.
 
         Raises:
             ValueError: if a reward returns a number that is not finite.
@@ -158,4 +180,5 @@ class Rubric:
                 raise ValueError(f"Reward {reward.name!r} returned {value} for task {task.task_id!r}.")
             parts[reward.name] = float(value)
             total += reward.weight * float(value)
-        return RewardBreakdown(total, parts)
+        is_multi_step = facts.kind is EpisodeKind.MULTI_STEP
+        return RewardBreakdown(total, parts, self.answers.is_right(task, facts.answer) if is_multi_step else None)

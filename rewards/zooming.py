@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from videozoom.envs.tasks import EpisodeKind, Task
-from videozoom.rewards.answers import is_right
+from videozoom.rewards.answers import DEFAULT_RULES, AnswerRules
 from videozoom.rewards.facts import EpisodeFacts, RewardFunction
 
 
@@ -61,13 +61,14 @@ class OnlyWhen:
 
     penalty: RewardFunction
     condition: PenaltyCondition
+    answers: AnswerRules = DEFAULT_RULES
 
     def __call__(self, task: Task, facts: EpisodeFacts) -> float | None:
         """Return the reward."""
         value = self.penalty(task, facts)
         if value is None or self.condition is PenaltyCondition.ALWAYS:
             return value
-        is_correct = is_right(task, facts.answer)
+        is_correct = self.answers.is_right(task, facts.answer)
         return value if is_correct == (self.condition is PenaltyCondition.CORRECT) else 0.0
 
 
@@ -81,4 +82,20 @@ class OnlyWithZoom:
         """Return the reward."""
         value = self.reward(task, facts)
         is_due = facts.kind is not EpisodeKind.MULTI_STEP or bool(facts.spans_s)
+        return value if value is None or is_due else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class OnlyWellFormed:
+    """A reward that is 0 in an episode with a step that was no valid action, or not in the protocol's form.
+
+    Source: LOVE-R1, released training code, where a wrong format takes the accuracy, too.
+    """
+
+    reward: RewardFunction
+
+    def __call__(self, task: Task, facts: EpisodeFacts) -> float | None:
+        """Return the reward."""
+        value = self.reward(task, facts)
+        is_due = facts.num_malformed + facts.num_ill_formed == 0
         return value if value is None or is_due else 0.0

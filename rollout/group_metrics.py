@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from videozoom.envs.actions import Action, Answer, GetCaption, Malformed, MalformedReason, ZoomIn
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.policies.base import FinishReason
-from videozoom.rewards.answers import is_right
 from videozoom.rewards.overlap import any_overlap, iou
 from videozoom.rollout.types import Group, Trajectory
 
@@ -91,7 +90,7 @@ def _habit_metrics(pairs: _Pairs) -> dict[str, float]:
     accuracy = {
         f"zoom/accuracy_{name}_zoom": float(np.mean(right))
         for name, zoomed in (("with", True), ("without", False))
-        if (right := [is_right(task, t.answer) for task, t in answered if bool(t.spans_s) == zoomed])
+        if (right := [t.is_right(task) for task, t in answered if bool(t.spans_s) == zoomed])
     }
     return {
         **_reduced("zoom/calls", calls, "mean max"),
@@ -148,7 +147,7 @@ def _is_solved(task: Task, trajectory: Trajectory) -> bool:
     """Return whether the right answer was given, or in a `zoom_step` episode the evidence was met."""
     if trajectory.kind == EpisodeKind.ZOOM_STEP:
         return is_hit(task, trajectory)
-    return is_right(task, trajectory.answer)
+    return trajectory.is_right(task)
 
 
 def _episode_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:

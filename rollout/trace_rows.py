@@ -98,7 +98,9 @@ def trajectory_from_row(row: TraceRow) -> Trajectory:
         status=Status(row["status"]),
         answer=row["answer"],
         spans_s=tuple(Span(*span) for span in row["spans_s"]),
-        reward=RewardBreakdown(row["reward"]["total"], dict(row["reward"]["parts"])),
+        reward=RewardBreakdown(
+            row["reward"]["total"], dict(row["reward"]["parts"]), is_right=row["reward"].get("is_right")
+        ),
         error=row["error"],
     )
 

@@ -6,6 +6,7 @@ from videozoom.envs.actions import Action
 from videozoom.envs.messages import Prompt
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.policies.base import Completion
+from videozoom.rewards.answers import is_right
 from videozoom.rewards.facts import RewardBreakdown
 
 
@@ -44,6 +45,11 @@ class Trajectory:
         Source: LOVE-R1, Sec. 5.1: "we mask the whole CoT if the model can not get a final answer at the last step".
         """
         return self.status in (Status.NO_ANSWER, Status.ERROR_DECODE)
+
+    def is_right(self, task: Task) -> bool:
+        """Return whether it ended with the right answer: as its reward says, else by the default rules."""
+        said = self.reward.is_right
+        return is_right(task, self.answer) if said is None else said
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from videozoom.envs.actions import Answer, AskVideo, GetCaption, ZoomIn
 from videozoom.envs.filmstrip import clip_image, read_frames
 from videozoom.envs.observation import FrameSource, VideoClip
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
-from videozoom.rewards.answers import is_right
 from videozoom.rewards.overlap import any_overlap, iou
 from videozoom.rollout.markup import Html, element, join
 from videozoom.rollout.types import Step, Trajectory
@@ -126,7 +125,7 @@ def _rollout(task: Task, rollout: LabelledRollout, clips: dict[Span, VideoClip |
 def _verdict(task: Task, trajectory: Trajectory) -> Html:
     """Return what became of the episode, in words and with a sign that does not depend on colour."""
     if trajectory.status == Status.ANSWERED:
-        is_good = is_right(task, trajectory.answer)
+        is_good = trajectory.is_right(task)
         text = f"answers {trajectory.answer}: right" if is_good else f"answers {trajectory.answer}: wrong"
     elif trajectory.kind == EpisodeKind.ZOOM_STEP and trajectory.status == Status.ZOOMED:
         is_good = any(any_overlap(span, task.evidence) for span in trajectory.spans_s)

@@ -6,7 +6,6 @@ from videozoom.envs.actions import Malformed
 from videozoom.envs.filmstrip import read_frames, tick_times
 from videozoom.envs.observation import FrameSource
 from videozoom.envs.tasks import EpisodeKind, Span, Task
-from videozoom.rewards.answers import is_right
 from videozoom.rewards.overlap import any_overlap
 from videozoom.rollout.markup import Html, element
 from videozoom.rollout.timeline import zooms_of
@@ -116,7 +115,7 @@ def _clipped(text: str, length: int = 24) -> str:
 def _is_good(task: Task, trajectory: Trajectory) -> bool:
     if trajectory.kind == EpisodeKind.ZOOM_STEP:
         return any(any_overlap(span, task.evidence) for span in trajectory.spans_s)
-    return is_right(task, trajectory.answer)
+    return trajectory.is_right(task)
 
 
 def _member_lane(task: Task, member: LabelledRollout, whole: Span) -> Html:

@@ -6,8 +6,13 @@ import sys
 import pytest
 from source_tree import PACKAGES, imported_modules, module_name, parsed, python_files
 
-# `rewards` sees the words of the world (tasks, actions, observations), not the world itself.
-WORLD_WORDS = ("videozoom.envs.tasks", "videozoom.envs.actions", "videozoom.envs.observation")
+# `rewards` sees the words of the world (tasks, actions, answers, observations), not the world itself.
+WORLD_WORDS = (
+    "videozoom.envs.tasks",
+    "videozoom.envs.actions",
+    "videozoom.envs.answer_texts",
+    "videozoom.envs.observation",
+)
 ALLOWED = {
     "rewards": ("videozoom.rewards", *WORLD_WORDS),
     "envs": ("videozoom.envs", "videozoom.rewards"),
