@@ -89,6 +89,7 @@ def grpo_settings(config: Config, reference: ModelSource) -> GrpoSettings:
         clip_low=grpo.clip_low,
         clip_high=grpo.clip_high,
         kl_coef=grpo.kl_coef,
+        entropy_coef=grpo.entropy_coef,
         reference=reference,
         normalise_std=grpo.advantage_norm == "std",
         aggregation=LossAggregation(grpo.loss_aggregation),

@@ -96,7 +96,7 @@ class DecoupledGRPO(Algorithm):  # type: ignore[misc]
         sampled = self._sample(self._plan(iteration))
         advantages = [advantages_of(group, normalise_std=settings.normalise_std) for group in sampled.groups]
         samples = training_samples(
-            sampled.groups, advantages, aggregation=settings.aggregation, keep_zero_advantage=bool(settings.kl_coef)
+            sampled.groups, advantages, aggregation=settings.aggregation, keep_zero_advantage=bool(settings.kl_coef or settings.entropy_coef)
         )
         updated = self._update(samples, iteration)
         updated_s = time.perf_counter()

@@ -116,6 +116,7 @@ class GRPOLearner(TorchLearner):  # type: ignore[misc]
             max_tokens_per_batch=settings.max_tokens_per_batch,
             kl_coef=settings.kl_coef,
             reference=self._reference,
+            entropy_coef=settings.entropy_coef,
         )
         parameters = [parameter for _, parameter in self.policy.trained_parameters()]
         if self.distributed:

@@ -98,6 +98,8 @@ class GrpoSettings(_Shared):
     kl_coef: float = 0.0
     """Weight of the divergence from `reference`."""
     reference: ModelSource | None = None
+    entropy_coef: float = 0.0
+    """Weight of the entropy bonus."""
     normalise_std: bool = True
     """Whether advantages are divided by the standard deviation of their group."""
     aggregation: LossAggregation = LossAggregation.TOKEN_MEAN

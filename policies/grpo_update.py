@@ -34,6 +34,7 @@ class Forward(Protocol):
         *,
         distribution: TokenDistribution | None = None,
         with_entropy: bool = False,
+        entropy_gradient: bool = False,
     ) -> CompletionLogprobs:
         """Return log-probabilities of the samples' tokens."""
         ...
@@ -82,11 +83,13 @@ def grpo_gradients(
     max_tokens_per_batch: int = 32768,
     kl_coef: float = 0.0,
     reference: "QwenVLPolicy | None" = None,
+    entropy_coef: float = 0.0,
     forward: Forward = tree_logprobs,
 ) -> UpdateStats:
     """Add the gradient of the GRPO loss of `samples` to the policy's parameters and return what was seen.
 
-    The loss is the sum over all tokens of `token_weight * (surrogate + kl_coef * divergence)`. The old
+    The loss is the sum over all tokens of `token_weight * (surrogate + kl_coef * divergence - entropy_coef * entropy)`,
+    where the entropy is that of the distribution that a token is drawn from, computed from all of it. The old
     log-probabilities are the sampler's: nothing is recomputed for them, and `policy/sampler_logprob_gap` says how far
     the learner's are from them.
 
@@ -99,6 +102,7 @@ def grpo_gradients(
         max_tokens_per_batch: Distinct tokens of one forward and backward pass; see `micro_batches`.
         kl_coef: Weight of the divergence from `reference`, which it needs unless it is 0.
         reference: The policy to stay close to; its weights are not touched.
+        entropy_coef: Weight of the entropy bonus. Needs memory for the gradient of every probability.
         forward: The forward pass; replaced only in tests.
 
     Raises:
@@ -106,13 +110,15 @@ def grpo_gradients(
         TokenBudgetError: A sample with its prompt is longer than `max_tokens_per_batch`.
 
     Source: DeepSeekMath (GRPO), arXiv:2402.03300, eq. (3), the reward shared by all steps as in LOVE-R1,
-    arXiv:2509.24786, Sec. 4.3.
+    arXiv:2509.24786, Sec. 4.3; entropy bonus: VideoZoomer, released code, weight 0.001.
     """
     if kl_coef and reference is None:
         raise ValueError(f"kl_coef {kl_coef} needs a reference policy; give one or set kl_coef to 0")
     stats = UpdateStats()
     for batch, pairs in micro_batches(policy.renderer, samples, max_tokens_per_batch):
-        logprobs = forward(policy, pairs, distribution=distribution, with_entropy=True)
+        logprobs = forward(
+            policy, pairs, distribution=distribution, with_entropy=True, entropy_gradient=bool(entropy_coef)
+        )
         tokens = _TokenValues(batch, logprobs)
         surrogate = clipped_surrogate(
             logprobs.logprobs_BT, tokens.old_logprobs_BT, tokens.advantages_B, clip_low=clip_low, clip_high=clip_high
@@ -125,8 +131,10 @@ def grpo_gradients(
         loss = (tokens.weights_BT * surrogate.losses_BT).sum()
         if divergence_BT is not None:
             loss = loss + kl_coef * (tokens.weights_BT * divergence_BT).sum()
+        if entropy_coef and logprobs.entropy_BT is not None:
+            loss = loss - entropy_coef * (tokens.weights_BT * logprobs.entropy_BT).sum()
         loss.backward()
-        stats = stats + _stats(batch, logprobs, tokens, surrogate, kl_coef, divergence_BT)
+        stats = stats + _stats(batch, logprobs, tokens, surrogate, kl_coef, divergence_BT, entropy_coef)
     return stats
 
 
@@ -166,6 +174,7 @@ def _stats(
     surrogate: Surrogate,
     kl_coef: float,
     divergence_BT: Tensor | None,
+    entropy_coef: float,
 ) -> UpdateStats:
     mask_BT = logprobs.mask_BT
     ratios = surrogate.ratios_BT[mask_BT]
@@ -181,9 +190,12 @@ def _stats(
         "policy/clip_high/rate": float((surrogate.clipped_high_BT & mask_BT).sum()),
         "policy/sampler_logprob_gap/mean": float(tokens.gaps_BT[mask_BT].sum()),
     }
+    losses["loss/total"] = losses["loss/surrogate"]
     if logprobs.entropy_BT is not None:
         sums["policy/entropy/mean"] = float(logprobs.entropy_BT[mask_BT].sum())
-    losses["loss/total"] = losses["loss/surrogate"]
+        if entropy_coef:
+            losses["loss/entropy"] = -entropy_coef * float((tokens.weights_BT * logprobs.entropy_BT).sum())
+            losses["loss/total"] += losses["loss/entropy"]
     if divergence_BT is not None:
         sums["policy/kl_ref/mean"] = float(divergence_BT[mask_BT].sum())
         losses["loss/kl"] = kl_coef * float((tokens.weights_BT * divergence_BT).sum())

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from videozoom.envs.messages import Prompt
+from videozoom.policies.losses import entropy
 from videozoom.policies.rendering import RenderedPrompt, Renderer
 from videozoom.policies.sampling import TokenDistribution
 
@@ -29,7 +30,7 @@ class CompletionLogprobs:
     mask_BT: Tensor
     """Bool, true at completion tokens."""
     entropy_BT: Tensor | None
-    """Entropy in nats of the distribution each token was drawn from, without gradient; 0 at padding."""
+    """Entropy in nats of the distribution each token was drawn from; 0 at padding."""
 
 
 Sample = tuple[Prompt | RenderedPrompt, NDArray[np.int32]]
@@ -42,6 +43,7 @@ def completion_logprobs(
     *,
     distribution: TokenDistribution | None = None,
     with_entropy: bool = False,
+    entropy_gradient: bool = False,
 ) -> CompletionLogprobs:
     """Return the log-probability of every token of each sample under the sampled distribution.
 
@@ -53,6 +55,7 @@ def completion_logprobs(
         samples: Prompts, each with the tokens after it.
         distribution: What tokens were drawn from; by default from what the model gives.
         with_entropy: Whether to return the entropy, too.
+        entropy_gradient: Whether that has a gradient.
     """
     sequences = sequences_of(policy.renderer, samples)
     lengths = [len(token_ids) for _, token_ids in samples]
@@ -74,7 +77,7 @@ def completion_logprobs(
     return CompletionLogprobs(
         logprobs_BT=padded(logprobs_N, mask_BT),
         mask_BT=mask_BT,
-        entropy_BT=padded(entropy(logprobs_NV), mask_BT) if with_entropy else None,
+        entropy_BT=padded(measured_entropy(logprobs_NV, gradient=entropy_gradient), mask_BT) if with_entropy else None,
     )
 
 
@@ -99,11 +102,10 @@ def completion_mask(lengths: Sequence[int], device: torch.device) -> Tensor:
     return (torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(-1)).to(device)
 
 
-@torch.no_grad()
-def entropy(logprobs_NV: Tensor) -> Tensor:
-    """Return the entropy `[N]` in nats, without a gradient."""
-    # Impossible tokens have log-probability -inf and add nothing.
-    return -(logprobs_NV.exp() * logprobs_NV.clamp_min(-1e4)).sum(-1)
+def measured_entropy(logprobs_NV: Tensor, *, gradient: bool) -> Tensor:
+    """Return the entropy `[N]` in nats, without a gradient unless one is wanted and the caller's mode allows it."""
+    with torch.set_grad_enabled(gradient and torch.is_grad_enabled()):
+        return entropy(logprobs_NV)
 
 
 def padded(values_N: Tensor, mask_BT: Tensor) -> Tensor:

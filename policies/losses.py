@@ -1,12 +1,15 @@
 """Losses of policy gradients: pure functions of log-probabilities.
 
-Shape legend: B sample, T token.
+Shape legend: B sample, T token, N position, V vocabulary.
 """
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+_LEAST_LOGPROB = -1e4
+"""In place of `-inf`, whose product with 0 is no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +73,16 @@ def k3_divergence(logprobs_BT: Tensor, reference_logprobs_BT: Tensor) -> Tensor:
     """
     difference_BT = reference_logprobs_BT - logprobs_BT
     return torch.exp(difference_BT) - difference_BT - 1.0
+
+
+def entropy(logprobs_NV: Tensor) -> Tensor:
+    """Return the entropy `[N]` in nats of whole distributions, exactly; tokens that cannot be drawn have `-inf`.
+
+    Its gradient with respect to a logit is `-p * (log p + entropy)`.
+
+    Example:
+        >>> round(entropy(torch.tensor([[0.5, 0.25, 0.25]]).log()).item(), 4)
+        1.0397
+    """
+    # What cannot be drawn adds nothing, to the gradient neither.
+    return -(logprobs_NV.exp() * logprobs_NV.clamp_min(_LEAST_LOGPROB)).sum(-1)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from videozoom.policies.attention_plan import AttentionPlan
-from videozoom.policies.logprobs import CompletionLogprobs, Sample, completion_mask, entropy, padded, sequences_of
+from videozoom.policies.logprobs import CompletionLogprobs, Sample, completion_mask, measured_entropy, padded, sequences_of
 from videozoom.policies.sampling import TokenDistribution
 from videozoom.policies.token_tree import TokenTree
 
@@ -37,6 +37,7 @@ def tree_logprobs(
     *,
     distribution: TokenDistribution | None = None,
     with_entropy: bool = False,
+    entropy_gradient: bool = False,
     min_saving: int = MIN_SAVING,
     max_logits: int = MAX_LOGITS,
 ) -> CompletionLogprobs:
@@ -49,6 +50,7 @@ def tree_logprobs(
         samples: Prompts, each with the tokens after it.
         distribution: What tokens were drawn from; by default from what the model gives.
         with_entropy: Whether to return the entropy, too.
+        entropy_gradient: Whether that has a gradient.
         min_saving: See `TokenTree.of`.
         max_logits: Logits held at once.
     """
@@ -56,7 +58,9 @@ def tree_logprobs(
     tree = TokenTree.of(sequences_of(policy.renderer, samples), min_saving=min_saving)
     predictions = Predictions.of(tree, lengths, distribution or TokenDistribution())
     hidden_SD = tree_hidden_states(policy, tree)
-    logprobs_P, entropy_P = predictions.logprobs(policy, hidden_SD, with_entropy=with_entropy, max_logits=max_logits)
+    logprobs_P, entropy_P = predictions.logprobs(
+        policy, hidden_SD, with_entropy=with_entropy, entropy_gradient=entropy_gradient, max_logits=max_logits
+    )
     mask_BT = completion_mask(lengths, policy.device)
     index_N = _on(policy.device, predictions.index_N)
     return CompletionLogprobs(
@@ -111,7 +115,13 @@ class Predictions:
         return cls(rows_K, units_P, tree.token_ids[targets_P[order_P]], np.argsort(order_P)[index_N], distribution)
 
     def logprobs(
-        self, policy: "QwenVLPolicy", hidden_SD: Tensor, *, with_entropy: bool, max_logits: int
+        self,
+        policy: "QwenVLPolicy",
+        hidden_SD: Tensor,
+        *,
+        with_entropy: bool,
+        entropy_gradient: bool = False,
+        max_logits: int = MAX_LOGITS,
     ) -> tuple[Tensor, Tensor | None]:
         """Return the log-probability of each distinct token `[P]` and, if wanted, the entropy where it was drawn."""
         hidden_KD = hidden_SD[_on(hidden_SD.device, self.rows_K)]
@@ -123,7 +133,7 @@ class Predictions:
             first, last = np.searchsorted(self.units_P, [start, start + step]).tolist()
             arguments = (
                 policy, self.distribution, hidden_KD[start : start + step], tokens_P[first:last],
-                units_P[first:last] - start, with_entropy,
+                units_P[first:last] - start, with_entropy, entropy_gradient,
             )  # fmt: skip
             if len(bounds) > 1 and torch.is_grad_enabled():
                 parts.append(checkpoint(_logprobs, *arguments, use_reentrant=False))
@@ -140,12 +150,15 @@ def _logprobs(
     tokens_P: Tensor,
     units_P: Tensor,
     with_entropy: bool,
+    entropy_gradient: bool,
 ) -> tuple[Tensor, Tensor | None]:
     drawn = tokens_P if distribution.is_truncated else None
     logprobs_KV = distribution.logprobs(policy.logits(hidden_KD), drawn)
     # Last, so that the second computation for the backward pass stops before it.
     logprobs_P = logprobs_KV[units_P, tokens_P]
-    return logprobs_P, entropy(logprobs_KV)[units_P] if with_entropy else None
+    if not with_entropy:
+        return logprobs_P, None
+    return logprobs_P, measured_entropy(logprobs_KV, gradient=entropy_gradient)[units_P]
 
 
 def _on(device: torch.device, array: NDArray[np.int64]) -> Tensor:

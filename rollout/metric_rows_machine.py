@@ -62,6 +62,13 @@ MACHINE_ROWS = (
     Row("loss/total", "1", "none", "Loss of the update.", "Says little in reinforcement learning; look at rewards."),
     Row("loss/surrogate", "1", "none", "Clipped surrogate, without the KL term.", "Near 0 with one step per batch."),
     Row("loss/kl", "1", "none", "Weighted KL term.", "Larger than the surrogate: `grpo.kl_coef` holds training back."),
+    Row(
+        "loss/entropy",
+        "1",
+        "none",
+        "Entropy bonus: minus the weighted entropy.",
+        "Larger than the surrogate: `grpo.entropy_coef` rewards noise.",
+    ),
     *(
         Row(
             f"loss/surrogate_{kind}",

@@ -35,7 +35,7 @@ def training_samples(
         groups: Sampled groups.
         advantages: `[G]` for each group.
         aggregation: How tokens are weighted.
-        keep_zero_advantage: Keep them all the same, as a KL term needs.
+        keep_zero_advantage: Keep them all the same, as a KL term or an entropy bonus needs.
     """
     steps = [
         (index, float(advantage), step)

@@ -14,6 +14,7 @@ from videozoom.policies.base import Request
 from videozoom.policies.grpo_update import UpdateStats, grpo_gradients, micro_batches
 from videozoom.policies.logprobs import completion_logprobs, sequences_of
 from videozoom.policies.qwen_vl import QwenVLPolicy
+from videozoom.policies.sampling import TokenDistribution
 from videozoom.policies.token_tree import TokenBudgetError, TokenTree
 from videozoom.policies.training_sample import TrainingSample
 
@@ -138,6 +139,38 @@ def test_a_reference_pulls_only_where_it_differs(policy, tiny_folder: Path, samp
 def test_a_weight_without_a_reference_is_refused(policy, samples) -> None:
     with pytest.raises(ValueError, match=r"kl_coef 0.5 needs a reference policy"):
         grpo_gradients(policy, samples, kl_coef=0.5)
+
+
+def test_the_entropy_bonus_is_the_gradient_of_the_mean_entropy(policy, samples, gradient_of) -> None:
+    plain, _ = gradient_of(samples)
+    bonus, stats = gradient_of(samples, entropy_coef=0.5)
+    metrics = stats.metrics()
+    # All tokens weigh the same here.
+    assert metrics["loss/entropy"] == pytest.approx(-0.5 * metrics["policy/entropy/mean"], rel=1e-5)
+    assert metrics["loss/total"] == pytest.approx(metrics["loss/surrogate"] + metrics["loss/entropy"])
+    policy.model.zero_grad(set_to_none=True)
+    total = 0.0
+    for sample in samples:
+        pair = (sample.prompt, sample.token_ids)
+        found = completion_logprobs(policy, [pair], with_entropy=True, entropy_gradient=True)
+        total = total - 0.5 * sample.token_weight * found.entropy_BT.sum()
+    total.backward()
+    expected = torch.cat([p.grad.flatten() for _, p in policy.trained_parameters() if p.grad is not None])
+    assert relative(bonus - plain, expected) < 1e-4
+    # Of samples that are neither good nor bad the bonus is all that is learned.
+    neither = [replace(sample, advantage=0.0) for sample in samples]
+    assert relative(gradient_of(neither, entropy_coef=0.5)[0], expected) < 1e-4
+    assert float(gradient_of(neither)[0].norm()) == 0.0
+
+
+def test_an_entropy_bonus_in_sub_trees_and_under_truncation_adds_up(samples, gradient_of) -> None:
+    options = {"entropy_coef": 0.5, "distribution": TokenDistribution(top_k=5)}
+    whole, stats = gradient_of(samples, **options)
+    assert torch.isfinite(whole).all()
+    budget = max(sample.num_tokens for sample in samples)
+    cut, cut_stats = gradient_of(samples, max_tokens_per_batch=budget, **options)
+    assert relative(cut, whole) < 1e-5
+    assert cut_stats.metrics()["loss/entropy"] == pytest.approx(stats.metrics()["loss/entropy"], abs=1e-6)
 
 
 def test_nothing_to_learn_from_changes_nothing(policy) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from videozoom.policies.losses import clipped_surrogate, k3_divergence
+from videozoom.policies.losses import clipped_surrogate, entropy, k3_divergence
 
 
 def surrogate_of(ratios: list[float], advantage: float, **bounds: float) -> tuple[list[float], list[float]]:
@@ -55,3 +55,29 @@ def test_k3_estimates_the_divergence_without_bias() -> None:
     policy, reference = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.3, 0.3, 0.4])
     expected = sum(p * log(p / q) for p, q in zip(policy.tolist(), reference.tolist(), strict=True))
     assert float((policy * k3_divergence(policy.log(), reference.log())).sum()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_entropy_is_that_of_whole_distributions() -> None:
+    inf = float("inf")
+    logprobs = torch.tensor([[0.5, 0.25, 0.25], [1 / 3, 1 / 3, 1 / 3], [1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]).log()
+    assert logprobs[2, 1] == logprobs[3, 2] == -inf
+    # 1/2 ln 2 + 2 * 1/4 ln 4 = 3/2 ln 2
+    assert entropy(logprobs).tolist() == pytest.approx([1.5 * log(2), log(3), 0.0, log(2)])
+
+
+def test_entropy_grows_along_its_gradient_also_where_some_tokens_cannot_be_drawn() -> None:
+    logits = torch.tensor([[0.3, -1.2, 0.8, 2.0], [0.1, 0.2, -0.5, 1.0]], dtype=torch.float64, requires_grad=True)
+    mask = torch.tensor([[False, False, False, False], [False, True, False, False]])
+
+    def of(logits: Tensor) -> Tensor:
+        return entropy(torch.log_softmax(logits.masked_fill(mask, float("-inf")), dim=-1))
+
+    assert torch.autograd.gradcheck(of, logits)
+    [gradient] = torch.autograd.grad(of(logits).sum(), logits)
+    probabilities = torch.softmax(logits.masked_fill(mask, float("-inf")), dim=-1)
+    surprise = torch.where(mask, 0.0, probabilities.log())
+    expected = -probabilities * (surprise + of(logits).unsqueeze(-1))
+    assert torch.allclose(gradient, expected)
+    # The most likely token loses, the token that cannot be drawn stays.
+    assert gradient[0, 3] < 0 < gradient[0, 1]
+    assert gradient[1, 1] == 0

@@ -177,6 +177,15 @@ def test_logits_in_parts_change_nothing(policy, samples, monkeypatch: pytest.Mon
     # Forward, and again for the backward pass.
     assert len(held) == 2 * -(-sum(held) // 2 // 7)
     assert relative(parts, whole) < 1e-6
+    # Without a gradient unless it is wanted, and then also part by part.
+    assert not tree_logprobs(policy, samples, with_entropy=True).entropy_BT.requires_grad
+    bonuses = [
+        tree_logprobs(policy, samples, with_entropy=True, entropy_gradient=True, max_logits=most).entropy_BT.sum()
+        for most in (7 * vocabulary + 1, 1 << 26)
+    ]
+    weight = policy.model.lm_head.weight
+    first, second = (torch.autograd.grad(bonus, weight)[0] for bonus in bonuses)
+    assert relative(first, second) < 1e-6
     with torch.no_grad():
         first = tree_logprobs(policy, samples, with_entropy=True)
         second = tree_logprobs(policy, samples, with_entropy=True, max_logits=1)
