@@ -1,4 +1,4 @@
-r"""What is written in answers that are no letter of an option: a number, a span, words. Never raises, whatever the text.
+r"""What is written in answers that are no letter of an option: a number, a span, words. Never raises.
 
 Units are read over, not converted: `2 minutes` is 2.
 """
@@ -28,34 +28,11 @@ _POWER_OF_TEN = re.compile(r"\s?(?:x|\*|\\times|\u00d7)\s?10\s?\^\s?\{?([+-]?[0-
 _FRACTION = re.compile(r"\\d?frac\{([^{}]*)\}\{([^{}]*)\}")
 _WRAPPER = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|operatorname)\{([^{}]*)\}")
 _LATEX = re.compile(r"\\[,;:! ]|\\left|\\right|\$")
-_NUMBER_WORDS = {
-    word: value
-    for value, word in enumerate(
-        [
-            "zero",
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-            "thirteen",
-            "fourteen",
-            "fifteen",
-            "sixteen",
-            "seventeen",
-            "eighteen",
-            "nineteen",
-            "twenty",
-        ]
-    )
-}
+_SMALL = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
+)
+_NUMBER_WORDS = {word: value for value, word in enumerate(_SMALL.split(" "))}
 _ASCII_WORD = re.compile(r"[a-z]+")
 _WORD = re.compile(r"\w+(?:[.,':/-]\w+)*")
 _TIME = r"(?:[0-9]{1,3}(?::[0-9]{2}){1,2}|[0-9]+)(?:\.[0-9]*)?"

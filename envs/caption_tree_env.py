@@ -1,20 +1,20 @@
 """`CaptionTreeEnv`: a question about a long video that is not seen but read, in captions of its parts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gymnasium import spaces
 
-from videozoom.envs.actions import Action, Answer, AskVideo, GetCaption, Malformed, MalformedReason
+from videozoom.envs.actions import Action, AskVideo, GetCaption, Malformed, MalformedReason
 from videozoom.envs.captions.episode import CaptionEpisode, CaptionObservation
 from videozoom.envs.captions.sources import Captioner, CaptionError, Segment, VideoQA
 from videozoom.envs.captions.tree import LEVELS, CaptionTree, Level, WidthRule, level_of
-from videozoom.envs.observation import EPISODE_KINDS, Turn, VideoDecodeError
-from videozoom.envs.question_env import QuestionEnv
-from videozoom.envs.spaces import MAX_STEPS_LIMIT, SecondsSpace, StringSpace, TurnSpace
-from videozoom.envs.tasks import OPTION_LETTERS, EpisodeKind, Span, Status, Task
+from videozoom.envs.observation import EPISODE_KINDS, QUESTION_KINDS, Turn, VideoDecodeError
+from videozoom.envs.question_env import QuestionEnv, answer_in
+from videozoom.envs.spaces import MAX_STEPS_LIMIT, SecondsSpace, StringSpace, TurnSpace, answer_spaces
+from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.rewards.rubric import Rubric
 
 CAPTION_ACTION_KINDS = ("get_caption", "video_qa", "answer")
@@ -84,9 +84,7 @@ class CaptionTreeEnv(QuestionEnv[CaptionObservation, CaptionEpisode]):
         self._caption_before_question = caption_before_question
         self.render_mode = render_mode
         self.observation_space = _observation_space(self._width_rule.most)  # type: ignore[assignment]
-        self.action_space = _action_space(
-            self._width_rule.most, max_options=max(len(task.options) for task in self._tasks.values())
-        )
+        self.action_space = _action_space(self._width_rule.most, self._tasks.values())
 
     def tree(self, task: Task) -> CaptionTree:
         """Return the tree of a task's video."""
@@ -98,8 +96,8 @@ class CaptionTreeEnv(QuestionEnv[CaptionObservation, CaptionEpisode]):
         status = Status.RUNNING if error is None else Status.ERROR_DECODE
         return CaptionEpisode(task, kind, max_steps, status=status, error=error, tree=tree, captions=tuple(captions))
 
-    def _as_action(self, action: Any) -> Action:
-        return _as_action(action)
+    def _as_action(self, action: Any, task: Task) -> Action:
+        return _as_action(action, task)
 
     def _checked_look(self, action: Action, episode: CaptionEpisode) -> Action:
         reason = self._reason_against(action, episode)
@@ -146,16 +144,14 @@ class CaptionTreeEnv(QuestionEnv[CaptionObservation, CaptionEpisode]):
             return [], str(failure)
 
 
-def _as_action(action: Any) -> Action:
+def _as_action(action: Any, task: Task) -> Action:
     """Return a structured action as an `Action`; `Action`s pass through."""
     if isinstance(action, Action):
         return action
     try:
         kind = dict(enumerate(CAPTION_ACTION_KINDS))[int(action["kind"])]
         if kind == "answer":
-            choice = int(action["choice"])
-            is_letter = 0 <= choice < len(OPTION_LETTERS)
-            return Answer(OPTION_LETTERS[choice]) if is_letter else Malformed(MalformedReason.UNKNOWN_OPTION)
+            return answer_in(action, task)
         # A part of a higher level has fewer numbers; 0 stands for those that are missing.
         numbers = [int(number) for number in action["node"]]
         node = tuple(numbers[: numbers.index(0)] if 0 in numbers else numbers)
@@ -163,7 +159,7 @@ def _as_action(action: Any) -> Action:
     except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             "An action is GetCaption, AskVideo, Answer, Malformed, or a dictionary with kind, node, question and "
-            f"choice, got {action!r}."
+            f"choice (text, where there are no options), got {action!r}."
         ) from error
 
 
@@ -184,6 +180,7 @@ def _observation_space(most_width: int) -> spaces.Dict:
             "width": spaces.Discrete(most_width - 1, start=2),
             "duration_s": SecondsSpace(),
             "question": StringSpace(),
+            "question_kind": spaces.Discrete(len(QUESTION_KINDS)),
             "options": spaces.Sequence(StringSpace()),
             "step": spaces.Discrete(MAX_STEPS_LIMIT + 1),
             "max_steps": spaces.Discrete(MAX_STEPS_LIMIT, start=1),
@@ -193,12 +190,12 @@ def _observation_space(most_width: int) -> spaces.Dict:
     )
 
 
-def _action_space(most_width: int, max_options: int) -> spaces.Dict:
+def _action_space(most_width: int, tasks: Iterable[Task]) -> spaces.Dict:
     return spaces.Dict(
         {
             "kind": spaces.Discrete(len(CAPTION_ACTION_KINDS)),
             "node": spaces.MultiDiscrete([most_width + 1] * len(LEVELS)),
             "question": StringSpace(),
-            "choice": spaces.Discrete(max_options),
+            **answer_spaces(tasks),
         }
     )

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from videozoom.envs.actions import Answer, Malformed, ZoomIn
-from videozoom.envs.observation import EPISODE_KINDS, Observation, Turn, VideoClip
+from videozoom.envs.observation import EPISODE_KINDS, QUESTION_KINDS, Observation, Turn, VideoClip
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.rewards.facts import EpisodeFacts
 
@@ -121,6 +121,7 @@ class Episode(QuestionEpisode):
             fast_view=self.fast_view,
             clips=self.clips,
             question=self.task.question,
+            question_kind=QUESTION_KINDS.index(self.task.kind),
             options=self.task.options,
             step=self.step,
             max_steps=self.max_steps,

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videozoom.envs.actions import Action
-from videozoom.envs.tasks import EpisodeKind, Span
+from videozoom.envs.tasks import EpisodeKind, QuestionKind, Span
 
 EPISODE_KINDS = tuple(EpisodeKind)
 """Order in which `Observation["episode_kind"]` counts the kinds."""
+QUESTION_KINDS = tuple(QuestionKind)
+"""Order in which `Observation["question_kind"]` counts the kinds."""
 
 
 class VideoDecodeError(Exception):
@@ -70,7 +72,10 @@ class Observation(TypedDict):
     clips: tuple[VideoClip, ...]
     """Accepted slow clips, sorted by start."""
     question: str
+    question_kind: int
+    """Index into `QUESTION_KINDS`."""
     options: tuple[str, ...]
+    """Empty unless the kind is multiple choice."""
     step: int
     """Steps taken so far, from 0."""
     max_steps: int

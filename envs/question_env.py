@@ -11,6 +11,7 @@ import gymnasium
 from gymnasium.error import ResetNeeded
 
 from videozoom.envs.actions import Action, Answer, Malformed, MalformedReason
+from videozoom.envs.answer_texts import read_answer
 from videozoom.envs.episode import QuestionEpisode
 from videozoom.envs.observation import EPISODE_KINDS, Turn
 from videozoom.envs.settings import (
@@ -21,7 +22,7 @@ from videozoom.envs.settings import (
     checked_tasks,
     task_of,
 )
-from videozoom.envs.tasks import EpisodeKind, Status, Task
+from videozoom.envs.tasks import OPTION_LETTERS, EpisodeKind, QuestionKind, Status, Task
 from videozoom.rewards.rubric import Rubric
 
 _RESET_OPTIONS = ("task", "episode_kind", "max_steps")
@@ -80,7 +81,7 @@ class QuestionEnv(gymnasium.Env[ObservationT, Any], Generic[ObservationT, Episod
         episode = self.snapshot()
         if episode.is_over:
             raise ResetNeeded("The episode is over: call reset() before step().")
-        taken = self._checked(self._as_action(action), episode)
+        taken = self._checked(self._as_action(action, episode.task), episode)
         if episode.status is Status.RUNNING:
             episode = self._after(taken, episode)
         if episode.status is not Status.RUNNING:
@@ -123,7 +124,7 @@ class QuestionEnv(gymnasium.Env[ObservationT, Any], Generic[ObservationT, Episod
         """Return an episode before its first step; one that cannot be shown has its final status."""
 
     @abstractmethod
-    def _as_action(self, action: Any) -> Action:
+    def _as_action(self, action: Any, task: Task) -> Action:
         """Return a structured action as an `Action`; raises `ValueError` if it is none."""
 
     @abstractmethod
@@ -141,8 +142,8 @@ class QuestionEnv(gymnasium.Env[ObservationT, Any], Generic[ObservationT, Episod
         if isinstance(action, Answer):
             if episode.kind is EpisodeKind.ZOOM_STEP:
                 return Malformed(MalformedReason.NOT_ALLOWED, action)
-            is_option = action.text in episode.task.letters
-            return action if is_option else Malformed(MalformedReason.UNKNOWN_OPTION, action)
+            reason = _reason_against(action.text, episode.task)
+            return action if reason is None else Malformed(reason, action)
         return self._checked_look(action, episode)
 
     def _after(self, action: Action, episode: EpisodeT) -> EpisodeT:
@@ -191,3 +192,24 @@ class QuestionEnv(gymnasium.Env[ObservationT, Any], Generic[ObservationT, Episod
         fraction = self._zoom_step_fraction
         is_zoom_step = fraction == 1.0 or (fraction > 0.0 and self.np_random.random() < fraction)
         return EpisodeKind.ZOOM_STEP if is_zoom_step else EpisodeKind.MULTI_STEP
+
+
+def answer_in(action: Mapping[str, Any], task: Task) -> Action:
+    """Return the answer of a dictionary of `action_space`: the text, where there are no options to choose from.
+
+    Raises:
+        LookupError, TypeError, ValueError: if the part that is needed is missing or of the wrong type.
+    """
+    if task.kind is not QuestionKind.MULTIPLE_CHOICE:
+        return Answer(str(action["text"]))
+    choice = int(action["choice"])
+    is_letter = 0 <= choice < len(OPTION_LETTERS)
+    return Answer(OPTION_LETTERS[choice]) if is_letter else Malformed(MalformedReason.UNKNOWN_OPTION)
+
+
+def _reason_against(answer: str, task: Task) -> MalformedReason | None:
+    """Return why a text is no answer to a question of the task's kind; `None` if it is one, right or wrong."""
+    if task.kind is QuestionKind.MULTIPLE_CHOICE:
+        return None if answer in task.letters else MalformedReason.UNKNOWN_OPTION
+    read = read_answer(task.kind, answer)
+    return read if isinstance(read, MalformedReason) else None

@@ -1,6 +1,7 @@
 """Gymnasium spaces of the environment: clips of any size, strings, and spans of video time."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from videozoom.envs.actions import Action, Answer, Malformed, ZoomIn
-from videozoom.envs.observation import EPISODE_KINDS, Turn, VideoClip
-from videozoom.envs.tasks import Span
+from videozoom.envs.observation import EPISODE_KINDS, QUESTION_KINDS, Turn, VideoClip
+from videozoom.envs.tasks import QuestionKind, Span, Task
 
 ACTION_KINDS = ("zoom", "answer")
 """What `action["kind"]` counts."""
@@ -204,6 +205,7 @@ def observation_space() -> spaces.Dict:
             "fast_view": VideoClipSpace(),
             "clips": spaces.Sequence(VideoClipSpace()),
             "question": StringSpace(),
+            "question_kind": spaces.Discrete(len(QUESTION_KINDS)),
             "options": spaces.Sequence(StringSpace()),
             "step": spaces.Discrete(MAX_STEPS_LIMIT + 1),
             "max_steps": spaces.Discrete(MAX_STEPS_LIMIT, start=1),
@@ -213,12 +215,17 @@ def observation_space() -> spaces.Dict:
     )
 
 
-def action_space(max_duration_s: float, max_options: int) -> spaces.Dict:
-    """Return the space of structured actions: `kind`, the span of a zoom, the option of an answer."""
+def action_space(max_duration_s: float, tasks: Iterable[Task]) -> spaces.Dict:
+    """Return the space of structured actions: `kind`, the span of a zoom, and the parts of an answer to the tasks."""
     return spaces.Dict(
-        {
-            "kind": spaces.Discrete(len(ACTION_KINDS)),
-            "span_s": SpanSpace(max_duration_s),
-            "choice": spaces.Discrete(max_options),
-        }
+        {"kind": spaces.Discrete(len(ACTION_KINDS)), "span_s": SpanSpace(max_duration_s), **answer_spaces(tasks)}
     )
+
+
+def answer_spaces(tasks: Iterable[Task]) -> dict[str, spaces.Space[Any]]:
+    """Return the parts of an answer: `choice`, an option, and `text` if a task has no options to choose from."""
+    tasks = tuple(tasks)
+    parts: dict[str, spaces.Space[Any]] = {"choice": spaces.Discrete(max(1, *(len(task.options) for task in tasks)))}
+    if any(task.kind is not QuestionKind.MULTIPLE_CHOICE for task in tasks):
+        parts["text"] = StringSpace()
+    return parts

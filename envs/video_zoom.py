@@ -9,14 +9,14 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from videozoom.envs.actions import Action, Answer, Malformed, MalformedReason, ZoomIn
+from videozoom.envs.actions import Action, Malformed, MalformedReason, ZoomIn
 from videozoom.envs.episode import Episode, empty_clip
 from videozoom.envs.observation import FrameSource, Observation, Turn, VideoDecodeError
-from videozoom.envs.question_env import QuestionEnv
+from videozoom.envs.question_env import QuestionEnv, answer_in
 from videozoom.envs.settings import checked_frames, make_video_zoom
 from videozoom.envs.spaces import ACTION_KINDS, action_space, observation_space
 from videozoom.envs.span_rules import SpanRules
-from videozoom.envs.tasks import OPTION_LETTERS, EpisodeKind, Span, Status, Task
+from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.rewards.rubric import Rubric
 
 
@@ -89,8 +89,7 @@ class VideoZoomEnv(QuestionEnv[Observation, Episode]):
         self.render_mode = render_mode
         self.observation_space = observation_space()  # type: ignore[assignment]
         self.action_space = action_space(
-            max_duration_s=max(task.duration_s for task in self._tasks.values()),
-            max_options=max(len(task.options) for task in self._tasks.values()),
+            max_duration_s=max(task.duration_s for task in self._tasks.values()), tasks=self._tasks.values()
         )
 
     @property
@@ -125,8 +124,8 @@ class VideoZoomEnv(QuestionEnv[Observation, Episode]):
             nothing = empty_clip(task)
             return Episode(task, kind, max_steps, status=Status.ERROR_DECODE, error=str(error), fast_view=nothing)
 
-    def _as_action(self, action: Any) -> Action:
-        return _as_action(action)
+    def _as_action(self, action: Any, task: Task) -> Action:
+        return _as_action(action, task)
 
     def _checked_look(self, action: Action, episode: Episode) -> Action:
         if not isinstance(action, ZoomIn):
@@ -147,7 +146,7 @@ class VideoZoomEnv(QuestionEnv[Observation, Episode]):
         return replace(episode, turns=(*episode.turns, Turn(action, clip)), status=status, error=error)
 
 
-def _as_action(action: Any) -> Action:
+def _as_action(action: Any, task: Task) -> Action:
     """Return a structured action as an `Action`; `Action`s pass through."""
     if isinstance(action, Action):
         return action
@@ -156,11 +155,9 @@ def _as_action(action: Any) -> Action:
         if kind == "zoom":
             start_s, end_s = (float(time_s) for time_s in action["span_s"])
             return ZoomIn(Span(start_s, end_s))
-        choice = int(action["choice"])
+        return answer_in(action, task)
     except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(
-            f"An action is ZoomIn, Answer, Malformed, or a dictionary with kind, span_s and choice, got {action!r}."
+            "An action is ZoomIn, Answer, Malformed, or a dictionary with kind, span_s and choice (text, where there "
+            f"are no options), got {action!r}."
         ) from error
-    if 0 <= choice < len(OPTION_LETTERS):
-        return Answer(OPTION_LETTERS[choice])
-    return Malformed(MalformedReason.UNKNOWN_OPTION)

@@ -24,8 +24,9 @@ from videozoom.envs.generated.narration import (
     span_of,
 )
 from videozoom.envs.messages import SampledPart
+from videozoom.envs.observation import QUESTION_KINDS
 from videozoom.envs.protocols.longvideo_r1 import LongVideoR1Protocol
-from videozoom.envs.tasks import Task
+from videozoom.envs.tasks import QuestionKind, Task
 from videozoom.experiments.cold_start_stage import Objective, SupervisedStage
 from videozoom.policies.supervised import SupervisedSample
 from videozoom.rewards.overlap import intersection_s
@@ -89,6 +90,7 @@ class CaptionAnnotator:
         """Return what the first captions say of events: practice in copying from them and, out of order, in finding."""
         observation, _ = self._env.reset(options={"task": task})
         observation["question"], observation["options"] = LIST_QUESTION, ()
+        observation["question_kind"] = QUESTION_KINDS.index(QuestionKind.MULTIPLE_CHOICE)
         completion = " ".join(map(locate if self._knows_times else mention, events)) or NO_SCENE
         return SupervisedSample(self._protocol.prompt(observation), completion)
 

@@ -31,10 +31,10 @@ from videozoom.envs.generated.narration import (
     span_of,
 )
 from videozoom.envs.messages import Prompt
-from videozoom.envs.observation import EPISODE_KINDS, FrameSource, Observation, Turn, VideoClip
+from videozoom.envs.observation import EPISODE_KINDS, QUESTION_KINDS, FrameSource, Observation, Turn, VideoClip
 from videozoom.envs.protocols.base import TeachableProtocol
 from videozoom.envs.sampling import FRAMES_PER_PATCH
-from videozoom.envs.tasks import EpisodeKind, Span, Task
+from videozoom.envs.tasks import EpisodeKind, QuestionKind, Span, Task
 from videozoom.experiments.cold_start_stage import Objective, SupervisedStage
 from videozoom.policies.supervised import SupervisedSample
 
@@ -197,6 +197,7 @@ class ColdStartData:
             fast_view=self.frames.fast_view(task.video),
             clips=tuple(sorted(clips, key=lambda clip: clip.span_s)),
             question=task.question if question is None else question,
+            question_kind=QUESTION_KINDS.index(task.kind if question is None else QuestionKind.MULTIPLE_CHOICE),
             options=task.options if question is None else (),
             step=len(turns),
             max_steps=len(turns) + (1 if is_last else 2),

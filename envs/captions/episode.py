@@ -6,7 +6,7 @@ from typing import TypedDict
 from videozoom.envs.actions import GetCaption
 from videozoom.envs.captions.tree import CaptionTree, Node
 from videozoom.envs.episode import QuestionEpisode
-from videozoom.envs.observation import EPISODE_KINDS, Turn
+from videozoom.envs.observation import EPISODE_KINDS, QUESTION_KINDS, Turn
 from videozoom.envs.tasks import EpisodeKind, Span
 
 
@@ -19,6 +19,8 @@ class CaptionObservation(TypedDict):
     """Of the tree: parts of the video, and of each part."""
     duration_s: float
     question: str
+    question_kind: int
+    """Index into `QUESTION_KINDS`."""
     options: tuple[str, ...]
     step: int
     """Steps taken so far, from 0."""
@@ -62,6 +64,7 @@ class CaptionEpisode(QuestionEpisode):
             width=self.tree.width,
             duration_s=self.tree.duration_s,
             question=self.task.question,
+            question_kind=QUESTION_KINDS.index(self.task.kind),
             options=self.task.options,
             step=self.step,
             max_steps=self.max_steps,

@@ -34,6 +34,7 @@ def observe(**values: Any) -> dict[str, Any]:
         "fast_view": view,
         "clips": (),
         "question": "Which sign?",
+        "question_kind": 0,
         "options": OPTIONS,
         "step": 0,
         "max_steps": 5,

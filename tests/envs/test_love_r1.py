@@ -31,6 +31,7 @@ def observe(**values: Any) -> Observation:
         fast_view=clip(0.0, 64.9),
         clips=(),
         question="Which sign?",
+        question_kind=0,
         options=("bars", "lines", "dots", "rings"),
         step=0,
         max_steps=3,

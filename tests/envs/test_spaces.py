@@ -1,6 +1,9 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, utils
+from gymnasium.spaces import Box, Discrete, utils
 
 from videozoom.envs.actions import Answer, ZoomIn
 from videozoom.envs.observation import Turn, VideoClip
@@ -10,10 +13,12 @@ from videozoom.envs.spaces import (
     TurnSpace,
     VideoClipSpace,
     action_space,
+    answer_spaces,
     observation_space,
 )
-from videozoom.envs.tasks import Span
+from videozoom.envs.tasks import QuestionKind, Span, Task
 
+TASK = Task("t", Path("v.mp4"), 64.0, "Which?", ("one", "two", "three", "four"), "B")
 WHOLE_S = Span(0.0, 8.0)
 
 
@@ -75,7 +80,7 @@ def test_sampled_spans_are_sorted() -> None:
 
 
 def test_actions_flatten_to_a_box_for_array_learners() -> None:
-    space = action_space(max_duration_s=64.0, max_options=4)
+    space = action_space(max_duration_s=64.0, tasks=[TASK])
     flat = utils.flatten_space(space)
     assert isinstance(flat, Box)
     assert flat.shape == (2 + 2 + 4,)
@@ -83,6 +88,13 @@ def test_actions_flatten_to_a_box_for_array_learners() -> None:
     back = utils.unflatten(space, utils.flatten(space, sample))
     assert (back["kind"], back["choice"]) == (sample["kind"], sample["choice"])
     assert np.array_equal(back["span_s"], sample["span_s"])
+
+
+def test_answers_have_a_text_only_where_a_task_needs_one() -> None:
+    number = replace(TASK, task_id="n", kind=QuestionKind.NUMERICAL, options=(), answer="3")
+    assert set(answer_spaces([TASK])) == {"choice"}
+    assert set(answer_spaces([TASK, number])) == {"choice", "text"}
+    assert answer_spaces([number])["choice"] == Discrete(1)
 
 
 def test_spaces_compare_by_value() -> None:

@@ -32,6 +32,7 @@ def observe(*turns: Turn, **values: Any) -> Observation:
         fast_view=clip(0.0, 64.4),
         clips=(),
         question="Which sign?",
+        question_kind=0,
         options=OPTIONS,
         step=len(turns),
         max_steps=5,

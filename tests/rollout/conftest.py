@@ -58,6 +58,7 @@ class FakeEnv:
             fast_view=fast_view,
             clips=(),
             question=self.task.question,
+            question_kind=0,
             options=self.task.options,
             step=self.num_steps,
             max_steps=self.max_steps,
