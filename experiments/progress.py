@@ -22,6 +22,27 @@ class Advance(Protocol):
         ...
 
 
+class Listener(Protocol):
+    """Hears what would be shown."""
+
+    def __call__(self, description: str, num_done: int, total: int, /) -> None:
+        """Take how many of `total` items are finished."""
+        ...
+
+
+_listeners: list[Listener] = []
+
+
+@contextmanager
+def heard_by(listener: Listener) -> Iterator[None]:
+    """Tell a listener about the progress of everything in the block, instead of showing it."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.pop()
+
+
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Advance]:
     """Show the progress of `total` items while the block runs.
@@ -31,6 +52,9 @@ def progress(description: str, total: int) -> Iterator[Advance]:
         ...     advance()
         ...     advance(note="loss 0.31")
     """
+    if _listeners:
+        yield _told(description, total, _listeners[-1])
+        return
     if not console.is_terminal:
         yield _plain(description, total)
         return
@@ -49,6 +73,18 @@ def progress(description: str, total: int) -> Iterator[Advance]:
             bars.update(bar, advance=num_done, note=note)
 
         yield advance
+
+
+def _told(description: str, total: int, listener: Listener) -> Advance:
+    done = 0
+    listener(description, done, total)
+
+    def advance(num_done: int = 1, note: str = "") -> None:
+        nonlocal done
+        done += num_done
+        listener(description, done, total)
+
+    return advance
 
 
 def _plain(description: str, total: int) -> Advance:

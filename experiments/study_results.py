@@ -1,0 +1,208 @@
+"""The numbers of a study: means over seeds with intervals, paired differences, and what became of the paper's claims.
+
+Every seed has its own videos, weights and samples, so what a training brings is known from as many values as there are
+seeds: intervals are Student's, over seeds. Beside them stands how far the differences are certain for the very models
+that were trained: a bootstrap over pairs, the same task of the same seed under two cells.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import fmean
+from typing import Any
+
+from videozoom.experiments.statistics import Difference, Interval, bootstrap_interval, paired_difference, t_interval
+from videozoom.experiments.study import Claim
+from videozoom.experiments.study_measures import MEASURES, mean_by_measure
+from videozoom.experiments.study_plan import CellRun, Plan, row_name
+from videozoom.experiments.study_steps import StepCache
+
+
+class Verdict(StrEnum):
+    """What a study says about an order that the paper reports."""
+
+    SHOWN = "shown"
+    """The difference's interval over seeds lies above zero."""
+    SHOWN_HERE = "shown_here"
+    """Only its interval over tasks does: true of these models, open for others."""
+    OPEN = "open"
+    """Neither lies on one side of zero."""
+    REVERSED_HERE = "reversed_here"
+    REVERSED = "reversed"
+    MISSING = "missing"
+    """One of the cells has no numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunNumbers:
+    """What was measured in one cell with one seed."""
+
+    episodes: Sequence[Mapping[str, Any]]
+    costs: Mapping[str, float]
+
+    def value(self, measure: str) -> float | None:
+        """Return a measure, `None` if nothing has it."""
+        return mean_by_measure(self.episodes, measure) if MEASURES[measure].is_of_episodes else self.costs[measure]
+
+    def by_task(self, measure: str) -> dict[str, float]:
+        """Return a measure of every episode that has it."""
+        return {row["task_id"]: row[measure] for row in self.episodes if measure in row}
+
+
+Seeds = Mapping[int, RunNumbers]
+"""What was measured in one cell, by seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One cell against another: the means of `b - a`, paired by seed and by task."""
+
+    by_seed: Mapping[int, float]
+    over_seeds: Interval | None
+    """Student's interval; `None` with one seed."""
+    over_tasks: Interval | None
+    """Bootstrap over pairs of all seeds; `None` for costs."""
+
+    @property
+    def mean(self) -> float:
+        """Return the mean over seeds."""
+        return fmean(self.by_seed.values())
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return whether `b` is above `a`."""
+        if (certain := self.over_seeds) is not None and Difference(self.mean, certain).excludes_zero:
+            return Verdict.SHOWN if certain.low > 0 else Verdict.REVERSED
+        if (here := self.over_tasks) is not None and Difference(self.mean, here).excludes_zero:
+            return Verdict.SHOWN_HERE if here.low > 0 else Verdict.REVERSED_HERE
+        return Verdict.OPEN
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "mean": self.mean,
+            "ci95_seeds": _pair(self.over_seeds),
+            "ci95_tasks": _pair(self.over_tasks),
+            "by_seed": {str(seed): value for seed, value in self.by_seed.items()},
+        }
+
+
+def compare(a: Seeds, b: Seeds, measure: str) -> Comparison | None:
+    """Return how far `b` is above `a` in a measure, over the seeds that both have; `None` if there is none.
+
+    Example:
+        >>> a = {0: RunNumbers([{"task_id": "x", "accuracy": 0.0}, {"task_id": "y", "accuracy": 1.0}], {})}
+        >>> b = {0: RunNumbers([{"task_id": "x", "accuracy": 1.0}, {"task_id": "y", "accuracy": 1.0}], {})}
+        >>> compare(a, b, "accuracy").mean
+        0.5
+    """
+    differences: dict[int, float] = {}
+    pairs: list[tuple[float, float]] = []
+    for seed in (seed for seed in a if seed in b):
+        if not MEASURES[measure].is_of_episodes:
+            differences[seed] = b[seed].costs[measure] - a[seed].costs[measure]
+            continue
+        of_a, of_b = a[seed].by_task(measure), b[seed].by_task(measure)
+        shared = [(value, of_b[task]) for task, value in of_a.items() if task in of_b]
+        if shared:
+            pairs += shared
+            differences[seed] = fmean(second - first for first, second in shared)
+    if not differences:
+        return None
+    over_tasks = paired_difference(*map(list, zip(*pairs, strict=True))).interval if pairs else None
+    values = list(differences.values())
+    return Comparison(differences, t_interval(values) if len(values) > 1 else None, over_tasks)
+
+
+def summary(numbers: Seeds, measure: str) -> dict[str, Any] | None:
+    """Return mean, interval and values by seed of a measure; `None` if nothing has it.
+
+    The interval is over seeds; with one seed, over tasks. It is cut off at 0, that of a rate also at 1.
+    """
+    values = {seed: value for seed, it in numbers.items() if (value := it.value(measure)) is not None}
+    if not values:
+        return None
+    interval = t_interval(list(values.values())) if len(values) > 1 else None
+    episodes = [value for it in numbers.values() for value in it.by_task(measure).values()]
+    over_tasks = bootstrap_interval(episodes) if episodes and MEASURES[measure].is_of_episodes else None
+    interval = interval or over_tasks
+    if interval is not None:
+        most = 1.0 if MEASURES[measure].unit == "rate" else interval.high
+        interval = Interval(max(0.0, interval.low), min(most, interval.high))
+    return {
+        "mean": fmean(values.values()),
+        "ci95": _pair(interval),
+        "ci95_over": "seeds" if len(values) > 1 else "tasks",
+        "by_seed": {str(seed): value for seed, value in values.items()},
+    }
+
+
+def study_results(plan: Plan, cache: StepCache) -> dict[str, Any]:
+    """Return what `results.json` of a study holds, with whatever is finished."""
+    study = plan.study
+    numbers: dict[str, dict[int, RunNumbers]] = {run.row: {} for run in plan.runs}
+    failed: dict[str, dict[str, str]] = {}
+    for run in plan.runs:
+        if (measured := _numbers(run, cache)) is not None:
+            numbers[run.row][run.seed] = measured
+        elif (failure := cache.failure(run.step)) is not None:
+            failed.setdefault(run.row, {})[str(run.seed)] = failure
+    first = {run.row: run for run in reversed(plan.runs)}
+    rows = [_row(plan, first[name], numbers, failed.get(name, {})) for name in numbers]
+    return {
+        "schema_version": 1,
+        "study": study.name,
+        "title": study.title,
+        "seeds": list(dict.fromkeys(run.seed for run in plan.runs)),
+        "num_runs": len(plan.runs),
+        "num_finished": sum(map(len, numbers.values())),
+        "rows": rows,
+        "claims": [_claim(claim, point, numbers) for claim in study.claims for point in study.points()],
+    }
+
+
+def _numbers(run: CellRun, cache: StepCache) -> RunNumbers | None:
+    result = cache.find(run.step)
+    if result is None:
+        return None
+    trained = [found.cpu_s for step in run.training if (found := cache.find(step)) is not None]
+    costs = {"training_cpu_s": sum(trained), "eval_cpu_s": result.cpu_s, "eval_peak_mib": result.peak_mib}
+    return RunNumbers(result.facts["episodes"], costs)
+
+
+def _row(plan: Plan, run: CellRun, numbers: Mapping[str, Seeds], failed: Mapping[str, str]) -> dict[str, Any]:
+    study, cell, here = plan.study, plan.study.cells[run.cell], numbers[run.row]
+    base = row_name(study.baseline, run.point) if study.baseline and study.baseline != run.cell else None
+    differences = {
+        measure: found.as_dict() | {"verdict": found.verdict.value}
+        for measure in study.measures
+        if base and (found := compare(numbers[base], here, measure)) is not None
+    }
+    return {
+        "row": run.row,
+        "cell": run.cell,
+        "point": dict(run.point),
+        "label": cell.label,
+        "num_tasks": {str(seed): sum("error" not in row for row in it.episodes) for seed, it in here.items()},
+        "measures": {name: row for name in study.measures if (row := summary(here, name)) is not None},
+        "baseline": base,
+        "differences": differences,
+        "paper": cell.paper,
+        "failed": dict(failed),
+    }
+
+
+def _claim(claim: Claim, point: Mapping[str, str], numbers: Mapping[str, Seeds]) -> dict[str, Any]:
+    higher, lower = (numbers[row_name(name, point)] for name in (claim.higher, claim.lower))
+    row = {**claim.model_dump(), "point": dict(point)}
+    found = compare(lower, higher, claim.measure)
+    if found is None:
+        return row | {"verdict": Verdict.MISSING.value}
+    intervals = [summary(it, claim.measure) for it in (lower, higher)]
+    low, high = (it["ci95"] if it else None for it in intervals)
+    apart = low[1] < high[0] if low and high and len(found.by_seed) > 1 else None
+    return row | found.as_dict() | {"verdict": found.verdict.value, "intervals_are_apart": apart}
+
+
+def _pair(interval: Interval | None) -> list[float] | None:
+    return list(interval) if interval is not None else None

@@ -1,0 +1,144 @@
+"""What the steps of a study do, each in a run folder of its own, from settings to facts."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videozoom.envs.json_lines import keep_json_lines
+from videozoom.envs.task_files import write_atomically
+from videozoom.experiments.build import build_env_maker, build_frames, build_protocol, build_tasks, model_source
+from videozoom.experiments.build_training import TrainingData
+from videozoom.experiments.checkpoints import latest_checkpoint, load_trainer_state
+from videozoom.experiments.config_files import dump_config
+from videozoom.experiments.evaluate import (
+    MODEL,
+    Evaluator,
+    finished_episodes,
+    model_contestant,
+    scripted_contestant,
+)
+from videozoom.experiments.result_rows import eval_metrics
+from videozoom.experiments.run_folder import RunFolder
+from videozoom.experiments.study_measures import episode_row
+from videozoom.experiments.study_plan import Step, StepKind
+from videozoom.experiments.tracking import STEP, open_tracker
+from videozoom.experiments.train import run_cold_start, train_as_configured
+from videozoom.policies.scripted import ZoomRule
+from videozoom.rollout.traces import TraceWriter
+
+if TYPE_CHECKING:
+    from videozoom.policies.qwen_vl import QwenVLPolicy
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a finished step left behind."""
+
+    folder: Path
+    facts: Mapping[str, Any]
+    """What the step itself says, such as the rows of its episodes."""
+    cpu_s: float
+    wall_s: float
+    peak_mib: float
+    """Most memory the process held, above what it held when the step began."""
+
+
+def render_videos(step: Step, folder: Path, needed: list[StepResult]) -> Facts:
+    """Render the videos of a source, where they are not yet."""
+    assert step.source is not None  # of every step of this kind
+    return {"num_tasks": len(build_tasks(step.source, step.config.data.videos))}
+
+
+def cold_start(step: Step, folder: Path, needed: list[StepResult]) -> Facts:
+    """Run the supervised stages; one that was interrupted goes on as far as they can."""
+    run, config = _run_folder(step, folder), step.config
+    data = TrainingData.load(config)
+    with open_tracker(run, wandb=False, wandb_mode="offline", project="", name=step.name, config={}) as tracker:
+        checkpoint = run_cold_start(config, run, data, tracker)
+    return {"checkpoint": _place(checkpoint, folder)}
+
+
+def reinforce(step: Step, folder: Path, needed: list[StepResult]) -> Facts:
+    """Run reinforcement learning from the last step that is needed, or from its own last checkpoint."""
+    run, config = _run_folder(step, folder), step.config
+    data = TrainingData.load(config)
+    resume = latest_checkpoint(run.checkpoints)
+    done = load_trainer_state(resume)["progress"]["iteration"] if resume is not None else 0
+    keep_json_lines(run.metrics_file, lambda row: row[STEP] <= done)
+    with (
+        open_tracker(run, wandb=False, wandb_mode="offline", project="", name=step.name, config={}) as tracker,
+        TraceWriter(run.traces_file) as traces,
+    ):
+        evaluator = Evaluator(
+            data.eval, build_protocol(config), traces, config.eval.batch_size, config.seed, finished_episodes(run)
+        )
+
+        def evaluate(name: str, policy: "QwenVLPolicy", iteration: int) -> Mapping[str, float]:
+            # The last model has a step of its own.
+            if iteration >= config.grpo.num_iterations:
+                return {}
+            contestant = model_contestant(config, name, policy, build_env_maker(config, data.eval, data.frames))
+            return eval_metrics(evaluator.run(contestant, iteration=iteration))
+
+        trained = train_as_configured(
+            config,
+            data,
+            model_source(config, _checkpoint(needed[-1])),
+            checkpoints=run.checkpoints,
+            traces=traces,
+            tracker=tracker,
+            evaluate=evaluate,
+            resume=resume,
+        )
+    return {"checkpoint": _place(trained.checkpoint, folder), "cpu_s": trained.progress.cpu_s}
+
+
+def evaluate(step: Step, folder: Path, needed: list[StepResult]) -> Facts:
+    """Evaluate a model, or a rule from whose clips it answers, and return the measures of every episode."""
+    run, config = _run_folder(step, folder), step.config
+    tasks = build_tasks(config.data.eval, config.data.videos, name="held-out videos")[: config.eval.num_tasks]
+    frames = build_frames(config)
+    model = model_source(config, _checkpoint(needed[-1])).load()
+    if step.policy == MODEL:
+        contestant = model_contestant(config, MODEL, model, build_env_maker(config, tasks, frames))
+    else:
+        answerer = model.greedy(config.eval.max_new_tokens)
+        contestant = scripted_contestant(config, ZoomRule(step.policy), tasks, frames, answerer)
+    with TraceWriter(run.traces_file) as traces:
+        Evaluator(
+            tasks, build_protocol(config), traces, config.eval.batch_size, config.seed, finished_episodes(run)
+        ).run(contestant)
+    episodes = finished_episodes(run)
+    return {"episodes": [episode_row(task, episodes[contestant.name, 0, task.task_id]) for task in tasks]}
+
+
+WORK: dict[StepKind, Callable[[Step, Path, list[StepResult]], Facts]] = {
+    StepKind.VIDEOS: render_videos,
+    StepKind.COLD_START: cold_start,
+    StepKind.GRPO: reinforce,
+    StepKind.EVALUATE: evaluate,
+}
+"""Takes a step, its folder and the results of what it needs; returns what there is to say. May be interrupted at any
+moment and called again."""
+
+
+def _run_folder(step: Step, folder: Path) -> RunFolder:
+    """Return the step's folder as that of a run, which other commands can read."""
+    run = RunFolder(folder)
+    run.checkpoints.mkdir(exist_ok=True)
+    write_atomically(run.config_file, dump_config(step.config).encode())
+    return run
+
+
+def _checkpoint(result: StepResult) -> Path:
+    """Return the model that a training left."""
+    return result.folder / str(result.facts["checkpoint"])
+
+
+def _place(checkpoint: Path, folder: Path) -> str:
+    """Return where a checkpoint is: within the step's folder, which may be moved, or somewhere else."""
+    path, folder = checkpoint.absolute(), folder.absolute()
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
