@@ -21,6 +21,7 @@ from videozoom.experiments.config import Config
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.grpo_settings import GrpoSettings, ModelSource, World
 from videozoom.policies.optimizers import OptimizerName
+from videozoom.rewards.penalty_schedule import PenaltySchedule
 from videozoom.rollout.training_samples import LossAggregation
 
 
@@ -80,6 +81,10 @@ def grpo_settings(config: Config, reference: ModelSource) -> GrpoSettings:
         num_groups=rollout.tasks_per_iteration,
         group_size=rollout.group_size,
         zoom_step_fraction=rollout.zoom_step_fraction,
+        resampling_rounds=rollout.resampling_rounds,
+        penalties=PenaltySchedule(
+            weights=config.reward.model_dump(), num_iterations=grpo.num_iterations, **grpo.penalties.model_dump()
+        ),
         sampling=build_sampling(config),
         optimizer=grpo.optimizer,
         lr=grpo.lr,

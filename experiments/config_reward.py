@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from videozoom.experiments.config_data import Count, NonNegative, Section
+from videozoom.experiments.config_data import Count, Fraction, NonNegative, Section
 
 
 class Reward(Section):
@@ -32,6 +32,21 @@ class Reward(Section):
         if not any(self.model_dump().values()):
             raise ValueError("all weights are 0; give at least one part a positive weight")
         return self
+
+
+class PenaltyChange(Section):
+    """How `repeat`, `cost`, `zoom_used` and `many_frames` change over a training.
+
+    Evaluations, and what replays a trace, have them in full. Source: VideoZoomer, released code, where they are off.
+    """
+
+    start: NonNegative = 1.0
+    """Factor of their weights in the first iteration."""
+    end: NonNegative = 1.0
+    """The same in the last; between them it changes linearly."""
+    max_success: Fraction = 1.0
+    """They are taken only while zooming succeeds in at most this share of the episodes that try: a running mean of the
+    iterations before. 1 for always."""
 
 
 class RewardRules(Section):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from videozoom.experiments.config_data import Count, CountOrZero, Fraction, NonNegative, Positive, Section
+from videozoom.experiments.config_reward import PenaltyChange
 
 Optimizer = Literal["adamw", "muon"]
 """`muon`: Muon for the hidden matrices, AdamW for the rest."""
@@ -18,6 +19,10 @@ class Rollout(Section):
     tasks_per_iteration: Count = 16
     zoom_step_fraction: Fraction = 0.5
     """Share of groups with single-step zoom episodes; 0 is plain multi-step GRPO."""
+    resampling_rounds: CountOrZero = 0
+    """How often in an iteration groups without a signal, such as all right or all wrong, make room for groups of other
+    tasks; what is left then is trained as it is. 0 for never; VideoZoomer, which samples whole batches again until one
+    is full: 256."""
     temperature: Positive = 1.0
     top_k: CountOrZero = 0
     """Only the k most likely tokens are drawn, and trained; 0 for all."""
@@ -50,6 +55,8 @@ class Grpo(Section):
     max_tokens_per_batch: Count = 32768
     """Distinct tokens of one forward and backward pass of the learner: what samples share counts once. No prompt with
     its completion may be longer."""
+    penalties: PenaltyChange = PenaltyChange()
+    """How penalties change over the iterations."""
     eval_every: CountOrZero = 10
     """Iterations between evaluations; 0 evaluates only at the end."""
     checkpoint_every: CountOrZero = 10

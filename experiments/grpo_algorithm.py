@@ -21,7 +21,9 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import COMPONENT_LEARNER_GROUP
 from ray.rllib.utils.checkpoints import Checkpointable
 
+from videozoom.envs.tasks import Task
 from videozoom.experiments.checkpoints import atomic_folder, load_trainer_state
+from videozoom.experiments.grpo_batch import sample_batch
 from videozoom.experiments.grpo_config import DecoupledGRPOConfig
 from videozoom.experiments.grpo_dispatch import merge_replies, restore_workers, sample_remotely, split_requests
 from videozoom.experiments.grpo_env_runner import GroupEnvRunner, checked_reply
@@ -33,9 +35,8 @@ from videozoom.policies.feature_cache import FeatureBudget, FeatureCache
 from videozoom.policies.grpo_update import UpdateStats
 from videozoom.policies.qwen_vl import QwenVLPolicy
 from videozoom.policies.training_sample import TrainingSample
-from videozoom.rollout.advantages import advantages_of
 from videozoom.rollout.group_metrics import group_metrics
-from videozoom.rollout.groups import GroupSpec, plan_groups
+from videozoom.rollout.groups import GroupSpec
 from videozoom.rollout.training_samples import training_samples
 from videozoom.rollout.video_metrics import feature_metrics
 
@@ -93,10 +94,13 @@ class DecoupledGRPO(Algorithm):  # type: ignore[misc]
         """Run one iteration; called by `train()`."""
         started_s = time.perf_counter()
         settings, iteration = self._settings, self.progress.iteration
-        sampled = self._sample(self._plan(iteration))
-        advantages = [advantages_of(group, normalise_std=settings.normalise_std) for group in sampled.groups]
+        batch = sample_batch(self._sample, self._tasks, settings, self.progress)
+        sampled, advantages = batch.sampled, batch.advantages
         samples = training_samples(
-            sampled.groups, advantages, aggregation=settings.aggregation, keep_zero_advantage=bool(settings.kl_coef or settings.entropy_coef)
+            batch.kept_groups,
+            batch.kept_advantages,
+            aggregation=settings.aggregation,
+            keep_zero_advantage=bool(settings.kl_coef or settings.entropy_coef),
         )
         updated = self._update(samples, iteration)
         updated_s = time.perf_counter()
@@ -108,10 +112,12 @@ class DecoupledGRPO(Algorithm):  # type: ignore[misc]
             num_generated_tokens=self.progress.num_generated_tokens + sampled.num_generated_tokens,
             num_visual_tokens=self.progress.num_visual_tokens + sampled.num_visual_tokens,
             cpu_s=self.progress.cpu_s + sampled.cpu_s + updated.cpu_s,
+            zoom_success=batch.zoom_success,
         )
         metrics = {
             **self.progress.metrics(),
             **group_metrics(sampled.groups, advantages),
+            **batch.metrics,
             **updated.metrics(),
             **sampled.metrics(),
             **feature_metrics(sampled.features + updated.features),
@@ -132,17 +138,11 @@ class DecoupledGRPO(Algorithm):  # type: ignore[misc]
             metrics["video/feature_bytes"] = float(self._features.num_bytes())
         return metrics
 
-    def _plan(self, iteration: int) -> list[GroupSpec]:
-        settings, world = self._settings, self.config.world
-        if world is None:
+    @property
+    def _tasks(self) -> Sequence[Task]:
+        if self.config.world is None:
             raise ValueError("no tasks to sample: set the world with grpo(world=...)")
-        return plan_groups(
-            world.tasks,
-            seed=settings.seed,
-            iteration=iteration,
-            num_groups=settings.num_groups,
-            zoom_step_fraction=settings.zoom_step_fraction,
-        )
+        return self.config.world.tasks
 
     def _sample(self, specs: Sequence[GroupSpec]) -> Sampled:
         """Return the groups of `specs`, in order, sampled here or by the workers."""

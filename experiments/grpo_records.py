@@ -37,6 +37,15 @@ class Sampled:
     num_lost: int
     wall_s: float
 
+    def __add__(self, other: "Sampled") -> "Sampled":
+        """Return both: what was sampled after each other."""
+        return Sampled(
+            self.groups + other.groups,
+            self.replies + other.replies,
+            self.num_lost + other.num_lost,
+            self.wall_s + other.wall_s,
+        )
+
     @property
     def cpu_s(self) -> float:
         return sum(reply.cpu_s for reply in self.replies)

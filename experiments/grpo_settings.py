@@ -9,6 +9,7 @@ from videozoom.envs.tasks import Task
 from videozoom.envs.video_store import VideoStore
 from videozoom.policies.feature_cache import FeatureBudget
 from videozoom.policies.sampling import Sampling
+from videozoom.rewards.penalty_schedule import PenaltySchedule
 from videozoom.rollout.runner import MakeEnv
 from videozoom.rollout.training_samples import LossAggregation
 
@@ -86,6 +87,10 @@ class GrpoSettings(_Shared):
     group_size: int = 8
     zoom_step_fraction: float = 0.5
     """Share of `zoom_step` groups; 0 is plain multi-step GRPO."""
+    resampling_rounds: int = 0
+    """How often groups without a signal are replaced in an iteration, at most."""
+    penalties: PenaltySchedule = field(default_factory=PenaltySchedule)
+    """How penalties change over the training."""
     sampling: Sampling = field(default_factory=Sampling)
     optimizer: str = "adamw"
     """A `videozoom.policies.optimizers.OptimizerName`."""
@@ -117,6 +122,8 @@ class Progress:
     num_visual_tokens: int = 0
     cpu_s: float = 0.0
     """CPU seconds of sampling and learning, in all processes; evaluations are not in it."""
+    zoom_success: float | None = None
+    """Running share of episodes that were shown a clip, among those that tried; `None` before the first."""
 
     def metrics(self) -> dict[str, float]:
         """Return registered metrics."""

@@ -32,7 +32,8 @@ REWARDS: dict[str, RewardFunction] = {
     "many_frames": ManyFramesPenalty(),
 }
 """Rewards by the name a config uses. Add your own under a new name."""
-_PENALTIES = ("repeat", "cost", "zoom_used", "many_frames")
+PENALTIES = ("repeat", "cost", "zoom_used", "many_frames")
+"""Those of them that take something off: 0 or less."""
 _NEEDING_ZOOM = ("outcome", "format")
 _NEEDING_FORMAT = ("outcome", "overlap")
 
@@ -72,7 +73,7 @@ class RewardRules:
             "outcome": OutcomeReward(self.answers),
         }
         function = ruled.get(name, REWARDS[name])
-        if name in _PENALTIES:
+        if name in PENALTIES:
             return OnlyWhen(function, PenaltyCondition(self.penalties_when), self.answers)
         if self.needs_format and name in _NEEDING_FORMAT:
             function = OnlyWellFormed(function)

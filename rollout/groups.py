@@ -47,13 +47,10 @@ def plan_groups(
     the released code, where a batch holds whatever mix a random permutation brings.
     """
     num_zoom_step = floor(zoom_step_fraction * num_groups + 0.5)
-    annotated = [task for task in tasks if task.evidence]
-    streams = (
-        (EpisodeKind.MULTI_STEP, list(tasks), num_groups - num_zoom_step),
-        (EpisodeKind.ZOOM_STEP, annotated, num_zoom_step),
-    )
+    counts = {EpisodeKind.MULTI_STEP: num_groups - num_zoom_step, EpisodeKind.ZOOM_STEP: num_zoom_step}
     specs = []
-    for kind, candidates, count in streams:
+    for kind, count in counts.items():
+        candidates = _candidates(tasks, kind)
         if count and not candidates:
             needed = "task with evidence" if kind == EpisodeKind.ZOOM_STEP else "task"
             raise ValueError(f"{count} of {num_groups} groups are {kind} groups, but there is no {needed} to sample")
@@ -62,6 +59,30 @@ def plan_groups(
             task = candidates[_shuffled_index(len(candidates), iteration * count + slot, (seed, kind_index))]
             specs.append(GroupSpec(task, kind, (seed, iteration, kind_index, slot)))
     return specs
+
+
+def spare_group(
+    tasks: Sequence[Task], kind: EpisodeKind, *, seed: int, iteration: int, slot: int, position: int
+) -> GroupSpec:
+    """Return a group besides those of the plan, a function of the arguments alone.
+
+    Args:
+        tasks: Training tasks, with one of the kind at least.
+        kind: Its kind.
+        seed: The run's seed.
+        iteration: From 0.
+        slot: Behind those of the plan; the group's seed is `(seed, iteration, kind index, slot)`.
+        position: Place in a random order of the tasks that is not the plan's.
+    """
+    kind_index = EPISODE_KINDS.index(kind)
+    candidates = _candidates(tasks, kind)
+    # As if it were a kind of its own: that gives another order than the plan's.
+    task = candidates[_shuffled_index(len(candidates), position, (seed, len(EPISODE_KINDS) + kind_index))]
+    return GroupSpec(task, kind, (seed, iteration, kind_index, slot))
+
+
+def _candidates(tasks: Sequence[Task], kind: EpisodeKind) -> list[Task]:
+    return [task for task in tasks if task.evidence] if kind == EpisodeKind.ZOOM_STEP else list(tasks)
 
 
 def sample_groups(

@@ -95,6 +95,13 @@ AGENT_ROWS = (
         "Minus the share of episodes that were shown many frames.",
         "Below 0 the penalty of `reward_rules.many_frames` is at work.",
     ),
+    Row(
+        "reward/penalty_factor",
+        "1",
+        "none",
+        "Factor of all penalties in this iteration.",
+        "Only with `grpo.penalties`. 0: zooming succeeds more often than `max_success`, or they have faded out.",
+    ),
     *(
         Row(
             f"reward/{kind} mean",
@@ -129,6 +136,20 @@ AGENT_ROWS = (
     ),
     Row(
         "group/solved_all rate", "1", "none", "Groups in which all solved the task.", "High: tasks are too easy by now."
+    ),
+    Row(
+        "group/sampled sum",
+        "1",
+        "none",
+        "Groups sampled, with those that made room for others.",
+        "Only with `rollout.resampling_rounds`. Twice the plan: half of what is sampled teaches nothing.",
+    ),
+    Row(
+        "group/replaced sum",
+        "1",
+        "down",
+        "Groups without a signal that made room for others.",
+        "Rising: tasks are getting too easy or are too hard; see `group/solved_all` and `group/solved_none`.",
     ),
     Row(
         "group/valid_members mean",
@@ -190,6 +211,13 @@ AGENT_ROWS = (
         "none",
         "Multi-step episodes with an accepted zoom.",
         "Towards 0 the use of the tool collapses: accuracy then stays at what the fast view gives.",
+    ),
+    Row(
+        "zoom/running_success",
+        "1",
+        "up",
+        "Episodes that were shown a clip, among those that tried; running mean.",
+        "Only with `grpo.penalties`, which wait for it.",
     ),
     Row("zoom/valid rate", "1", "up", "Accepted zooms among steps that were no answer.", "Low: see the reasons below."),
     Row("zoom/malformed rate", "1", "down", "Steps whose output was no valid action.", "Should fall to nearly 0."),
