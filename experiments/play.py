@@ -15,7 +15,7 @@ from videozoom.experiments.errors import UserError
 from videozoom.experiments.play_episode import PlayedEpisode
 from videozoom.experiments.play_server import Game, PlayServer
 from videozoom.experiments.progress import console
-from videozoom.experiments.report_run import last_evaluations
+from videozoom.experiments.report_traces import TraceDigest
 from videozoom.experiments.report_words import main_policy, policy_words
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.rollout.trace_rows import TraceRow, trajectory_from_row
@@ -72,7 +72,7 @@ def game(config: Config, tasks: tuple[Task, ...], rows: Mapping[str, TraceRow]) 
 def _rows(run_dir: Path) -> dict[str, TraceRow]:
     """Return the episodes of a run's furthest trained policy, by task id."""
     run = RunFolder.open(run_dir)
-    evaluations = last_evaluations(read_traces(run.traces_file)) if run.traces_file.is_file() else {}
+    evaluations = TraceDigest.of(read_traces(run.traces_file)).evaluations if run.traces_file.is_file() else {}
     policy = main_policy(list(evaluations))
     if policy is None:
         raise UserError(f"{run_dir} holds no evaluated episodes; give the run_dir of a finished training or evaluation")

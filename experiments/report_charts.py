@@ -134,7 +134,7 @@ def line_chart(
     series = [Series(s.label, s.style, tuple(p for p in s.points if isfinite(p[1]))) for s in series]
     series = [s for s in series if s.points]
     x_scale, y_scale, y_ticks = _scales(series, markers, unit)
-    parts: list[Html] = [_grid(y_scale, y_ticks, unit), _x_axis(x_scale)]
+    parts: list[Html] = [grid(y_scale, y_ticks, unit), x_axis(x_scale)]
     parts += [_boundary(x_scale(x)) for x in boundaries]
     if reference and y_scale.low <= reference[0] <= y_scale.high:
         parts.append(_reference(y_scale(reference[0]), reference[1]))
@@ -182,7 +182,8 @@ def _scales(series: Sequence[Series], markers: Sequence[Marker], unit: str) -> t
     return x_scale, Scale(y_ticks[0], y_ticks[-1], HEIGHT_PX - BOTTOM_PX, TOP_PX), y_ticks
 
 
-def _grid(scale: Scale, values: Sequence[float], unit: str) -> Html:
+def grid(scale: Scale, values: Sequence[float], unit: str) -> Html:
+    """Return the horizontal lines of a chart with their values."""
     rows = []
     for value in values:
         text = f"{value * 100:.0f} %" if unit == "rate" else f"{value:g}"
@@ -192,10 +193,15 @@ def _grid(scale: Scale, values: Sequence[float], unit: str) -> Html:
     return element("g", rows, class_="grid")
 
 
-def _x_axis(scale: Scale) -> Html:
+def x_axis(scale: Scale, unit: str = "") -> Html:
+    """Return the values below a chart."""
     values = [value for value in ticks(scale.low, scale.high, 5) if scale.low <= value <= scale.high]
     y = HEIGHT_PX - BOTTOM_PX + 15
-    labels = [element("text", f"{value:g}", x=scale(value), y=y, text_anchor="middle") for value in values]
+    texts = [f"{value * 100:.0f} %" if unit == "rate" else f"{value:g}" for value in values]
+    labels = [
+        element("text", text, x=scale(value), y=y, text_anchor="middle")
+        for text, value in zip(texts, values, strict=True)
+    ]
     return element("g", labels, class_="grid")
 
 
@@ -212,12 +218,17 @@ def _reference(y: float, label: str) -> Html:
 def _curve(series: Series, x_scale: Scale, y_scale: Scale) -> Html:
     stride = max(1, -(-len(series.points) // MAX_DOTS))
     dots = [f"M{x_scale(x)} {y_scale(y)}h0" for x, y in series.points[::stride]]
-    line = [f"{x_scale(x)} {y_scale(y)}" for x, y in smoothed(series.points)[::stride]]
-    style = f"style-{series.style}"
+    raw, line = (
+        "M" + "L".join(f"{x_scale(x)} {y_scale(y)}" for x, y in points[::stride])
+        for points in (series.points, smoothed(series.points))
+    )
+    # The page shows dots and the moving average, or the raw line, as the reader chooses.
     return element(
         "g",
-        element("path", d="".join(dots), class_=f"dots {style}"),
-        element("path", d="M" + "L".join(line), class_=f"curve {style}"),
+        element("path", d="".join(dots), class_="dots"),
+        element("path", d=line, class_="curve"),
+        element("path", d=raw, class_="raw"),
+        class_=f"series style-{series.style}",
     )
 
 
@@ -229,8 +240,8 @@ def _marker(marker: Marker, x_scale: Scale, y_scale: Scale, unit: str) -> Html:
         low, high = y_scale(marker.interval.low), y_scale(marker.interval.high)
         parts.append(element("path", d=f"M{x} {low}V{high}M{x - 3} {low}h6M{x - 3} {high}h6", class_="whisker"))
         text += f" ({number_text(marker.interval.low, unit)} to {number_text(marker.interval.high, unit)})"
-    parts.append(element("circle", cx=x, cy=y, r=4, class_=f"marker style-{marker.style}"))
-    return element("g", element("title", text), parts)
+    parts.append(element("circle", cx=x, cy=y, r=4, class_="marker"))
+    return element("g", element("title", text), parts, class_=f"series style-{marker.style}")
 
 
 def _description(series: Sequence[Series], unit: str) -> str:
@@ -247,5 +258,5 @@ def _hover_data(series: Sequence[Series], x_scale: Scale, unit: str) -> str:
     for s in series:
         stride = max(1, -(-len(s.points) // MAX_DOTS))
         points = [[x_scale(x), x, number_text(y, unit)] for x, y in s.points[::stride]]
-        data.append({"label": s.label, "points": points})
+        data.append({"label": s.label, "style": s.style, "points": points})
     return json.dumps(data, separators=(",", ":"))

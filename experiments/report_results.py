@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from videozoom.experiments.report_charts import interval_bar, number_text
-from videozoom.experiments.report_words import LEARNED, START, interval_of, main_policy, policy_words
+from videozoom.experiments.report_words import LEARNED, START, PolicyWords, interval_of, main_policy, policy_words
 from videozoom.rollout.markup import Html, element
 
 Row = Mapping[str, Any]
@@ -25,16 +25,28 @@ def headline_cards(results: Mapping[str, Any], rows: Mapping[str, Row], evidence
     return element("ul", [card for card in cards if card], class_="cards")
 
 
-def results_table(rows: Mapping[str, Row], chance: float | None, evidence_s: float | None) -> Html:
-    """Return the table of policies; on a narrow screen each row becomes a block with its own labels."""
+def results_table(
+    rows: Mapping[str, Row],
+    chance: float | None,
+    evidence_s: float | None,
+    styles: Mapping[str, str] | None = None,
+) -> Html:
+    """Return the table of policies; on a narrow screen each row becomes a block with its own labels.
+
+    Args:
+        rows: Results by policy, or by run.
+        chance: Accuracy of guessing.
+        evidence_s: Mean length of the evidence.
+        styles: Colours of runs, which are called by their name; a policy's colour and words are its own.
+    """
     spans = "Span" if evidence_s is None else f"Span (evidence {evidence_s:.1f} s)"
     heads = ["Who looks", "Right answers", "Sees evidence", "Steps", spans, "IoU", "Unparsed", "Training CPU"]
     used = [True, True, True, *(_is_used(rows, key) for key in _PLAIN)]
     body = [
         element(
             "tr",
-            [cell for cell, is_used in zip(_cells(policy, row, heads, chance), used, strict=True) if is_used],
-            class_=f"style-{policy}",
+            [cell for cell, is_used in zip(_cells(policy, row, heads, chance, styles), used, strict=True) if is_used],
+            class_=f"style-{(styles or {}).get(policy, policy)}",
         )
         for policy, row in rows.items()
     ]
@@ -81,19 +93,22 @@ def _is_used(rows: Mapping[str, Row], key: str) -> bool:
     return any(row.get(key) is not None for row in rows.values())
 
 
-def _cells(policy: str, row: Row, heads: Sequence[str], chance: float | None) -> list[Html]:
-    words = policy_words(policy)
+def _cells(
+    policy: str, row: Row, heads: Sequence[str], chance: float | None, styles: Mapping[str, str] | None
+) -> list[Html]:
+    words = policy_words(policy) if styles is None else PolicyWords(policy, "")
+    style = (styles or {}).get(policy, policy)
     meaning = row.get("meaning", words.meaning)
-    swatch = element("i", class_=f"swatch style-{policy}")
+    swatch = element("i", class_=f"swatch style-{style}")
     return [
         element("th", swatch, words.name, element("span", meaning, class_="meaning"), scope="row"),
-        _rate_cell(heads[1], policy, row, "accuracy", chance),
-        _rate_cell(heads[2], policy, row, "zoom_hit_rate", None),
+        _rate_cell(heads[1], style, row, "accuracy", chance),
+        _rate_cell(heads[2], style, row, "zoom_hit_rate", None),
         *(_plain_cell(head, row.get(key), unit) for head, (key, unit) in zip(heads[3:], _PLAIN.items(), strict=True)),
     ]
 
 
-def _rate_cell(head: str, policy: str, row: Row, key: str, chance: float | None) -> Html:
+def _rate_cell(head: str, style: str, row: Row, key: str, chance: float | None) -> Html:
     value = row.get(key)
     if value is None:
         return _plain_cell(head, None, "")
@@ -102,7 +117,7 @@ def _rate_cell(head: str, policy: str, row: Row, key: str, chance: float | None)
     numbers = element(
         "span", element("b", number_text(value, "rate")), " ", element("span", bounds, class_="fine"), class_="numbers"
     )
-    return element("td", interval_bar(value, interval, policy, chance=chance), numbers, data_label=head, class_="rate")
+    return element("td", interval_bar(value, interval, style, chance=chance), numbers, data_label=head, class_="rate")
 
 
 def _plain_cell(head: str, value: float | None, unit: str) -> Html:

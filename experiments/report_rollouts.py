@@ -6,6 +6,7 @@ import numpy as np
 
 from videozoom.envs.observation import FrameSource
 from videozoom.envs.tasks import Span, Status
+from videozoom.experiments.report_traces import is_right_row
 from videozoom.experiments.report_words import LEARNED, START, main_policy, policy_words
 from videozoom.rewards.overlap import iou
 from videozoom.rollout.markup import Html
@@ -18,7 +19,11 @@ NUM_RANDOM = 4
 
 
 def rollout_cards(
-    evaluations: Mapping[str, Sequence[TraceRow]], frame_source: FrameSource | None, *, seed: int
+    evaluations: Mapping[str, Sequence[TraceRow]],
+    frame_source: FrameSource | None,
+    *,
+    seed: int,
+    is_short: bool = False,
 ) -> list[Html]:
     """Return the cards of the chosen rollouts, each beside the cold start's rollout of the same task.
 
@@ -26,15 +31,20 @@ def rollout_cards(
         evaluations: Episodes of each policy's last evaluation.
         frame_source: Where frames are read again.
         seed: Chooses the random ones.
+        is_short: The best and the worst only, where a page has many runs.
     """
     policy = main_policy(list(evaluations))
     if policy is None:
         return []
     before = {row["task_id"]: row for row in evaluations.get(START, ())} if policy in LEARNED else {}
     cards = []
-    for tag, row in chosen_rollouts(evaluations[policy], before, seed=seed):
+    chosen = chosen_rollouts(evaluations[policy], before, seed=seed)
+    if is_short:
+        first_of = {tag: row for tag, row in reversed(chosen) if tag != "random"}
+        chosen = [(tag, first_of[tag]) for tag in ("best", "worst") if tag in first_of]
+    for tag, row in chosen:
         rollouts = [_labelled(before[row["task_id"]])] if row["task_id"] in before else []
-        tags = [tag, "right" if row["answer"] == row["task"]["answer"] else "wrong"]
+        tags = [tag, "right" if is_right_row(row) else "wrong"]
         cards.append(rollout_card(task_from_row(row), [*rollouts, _labelled(row)], frame_source, tags=tags))
     return cards
 

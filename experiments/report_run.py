@@ -1,20 +1,23 @@
 """What a run folder holds, read for a report: every part may be missing, and each gap is a plain sentence."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from videozoom.envs.json_lines import read_json_lines
 from videozoom.envs.observation import FrameSource
-from videozoom.envs.tasks import EpisodeKind
 from videozoom.experiments.build import build_frames
-from videozoom.experiments.config_files import load_config
+from videozoom.experiments.config_files import load_config, read_yaml
 from videozoom.experiments.errors import UserError
+from videozoom.experiments.report_traces import Rows, TraceDigest
+from videozoom.experiments.result_rows import VARIANT
 from videozoom.experiments.run_folder import RunFolder
-from videozoom.rollout.trace_rows import TraceRow
 from videozoom.rollout.traces import read_traces
+
+PROBE_KEYS = ("probes", "audit", "budgets")
+"""Tables of probes in `results.json`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +26,29 @@ class RunData:
 
     name: str
     config_text: str
+    settings: Mapping[str, Any]
+    """`config.yaml` as a tree; empty if it cannot be read."""
     environment: Mapping[str, Any]
     """`run.json`: versions, commit, machine."""
     metrics: tuple[Mapping[str, Any], ...]
     results: Mapping[str, Any]
-    evaluations: Mapping[str, tuple[TraceRow, ...]]
-    """Multi-step episodes of each policy's last evaluation, sorted by task."""
+    traces: TraceDigest
+    alarms: tuple[Mapping[str, Any], ...]
+    """`alarms.jsonl`."""
+    probes: Mapping[str, Any]
+    """The results of `videozoom probe`, or of an evaluation with probes; empty without them."""
     frame_source: FrameSource | None
     gaps: tuple[str, ...] = field(default=())
     """What could not be read, one sentence each."""
+
+    def renamed(self, name: str) -> "RunData":
+        """Return the same run under another name."""
+        return replace(self, name=name)
+
+    @property
+    def evaluations(self) -> Mapping[str, Rows]:
+        """Multi-step episodes of each policy's last evaluation, sorted by task; probes are left out."""
+        return {policy: rows for policy, rows in self.traces.evaluations.items() if VARIANT not in policy}
 
     @property
     def rows(self) -> dict[str, Mapping[str, Any]]:
@@ -49,57 +66,51 @@ def read_run(run_dir: Path, frame_source: FrameSource | None = None) -> RunData:
     folder = RunFolder(run_dir)
     gaps: list[str] = []
     metrics = _lines(folder.metrics_file, "learning curves", gaps)
-    evaluations = _evaluations(folder.traces_file, gaps)
+    traces = _traces(folder.traces_file, gaps)
+    results = _object(folder.results_file, "results table", gaps)
     config_text = folder.config_file.read_text(encoding="utf-8") if folder.config_file.is_file() else ""
     if not config_text:
         gaps.append("There is no config.yaml, so the settings are not shown.")
     return RunData(
         name=run_dir.resolve().name,
         config_text=config_text,
+        settings=_settings(folder.config_file),
         environment=_object(folder.environment_file, "versions and machine", gaps),
         metrics=metrics,
-        results=_object(folder.results_file, "results table", gaps),
-        evaluations=evaluations,
+        results=results,
+        traces=traces,
+        alarms=_alarms(folder.alarms_file, gaps),
+        probes=_probes(RunFolder(folder.probes), results, gaps),
         frame_source=frame_source or _frame_source(folder.config_file, gaps),
         gaps=tuple(gaps),
     )
 
 
-def last_evaluations(rows: Iterable[TraceRow]) -> dict[str, tuple[TraceRow, ...]]:
-    """Return the multi-step episodes of each policy's last evaluation, sorted by task.
-
-    Example:
-        >>> row = {"phase": "eval", "policy": "grpo", "iteration": 0, "kind": "multi_step", "task_id": "a", "member": 0}
-        >>> [row["iteration"] for row in last_evaluations([row, {**row, "iteration": 9}])["grpo"]]
-        [9]
-    """
-    latest: dict[str, tuple[int, list[TraceRow]]] = {}
-    for row in rows:
-        if row["phase"] != "eval" or row["kind"] != EpisodeKind.MULTI_STEP:
-            continue
-        iteration, kept = latest.get(row["policy"], (-1, []))
-        if row["iteration"] > iteration:
-            latest[row["policy"]] = (row["iteration"], [row])
-        elif row["iteration"] == iteration:
-            kept.append(row)
-    return {
-        policy: tuple(sorted(kept, key=lambda row: (row["task_id"], row["member"])))
-        for policy, (_, kept) in latest.items()
-    }
-
-
-def _evaluations(path: Path, gaps: list[str]) -> dict[str, tuple[TraceRow, ...]]:
+def _traces(path: Path, gaps: list[str]) -> TraceDigest:
     try:
-        found = last_evaluations(read_traces(path))
+        digest = TraceDigest.of(read_traces(path))
     except FileNotFoundError:
         gaps.append(f"There is no {path.name}, so no rollouts are shown.")
-        return {}
+        return TraceDigest()
     except ValueError as error:
         gaps.append(f"Rollouts are left out: {_clause(error)}.")
-        return {}
-    if not found:
-        gaps.append(f"{path.name} holds no evaluation, so no rollouts are shown.")
-    return found
+        return TraceDigest()
+    if not digest.evaluations:
+        gaps.append(f"{path.name} holds no evaluation, so no held-out rollouts are shown.")
+    return digest
+
+
+def _alarms(path: Path, gaps: list[str]) -> tuple[Mapping[str, Any], ...]:
+    # A run without alarms has no such file.
+    return _lines(path, "alarms", gaps) if path.is_file() else ()
+
+
+def _probes(folder: RunFolder, results: Mapping[str, Any], gaps: list[str]) -> Mapping[str, Any]:
+    """Return the probes of an evaluation of its own, or of one beside the training."""
+    if any(name in results for name in PROBE_KEYS) or not folder.results_file.is_file():
+        return {name: results[name] for name in PROBE_KEYS if name in results}
+    found = _object(folder.results_file, "probes", gaps)
+    return {name: found[name] for name in PROBE_KEYS if name in found}
 
 
 def _lines(path: Path, what: str, gaps: list[str]) -> tuple[Mapping[str, Any], ...]:
@@ -122,6 +133,14 @@ def _object(path: Path, what: str, gaps: list[str]) -> Mapping[str, Any]:
         gaps.append(f"The report has no {what}: {path.name} is no JSON ({error}).")
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _settings(config_file: Path) -> Mapping[str, Any]:
+    try:
+        return read_yaml(config_file)
+    except UserError:
+        # That it cannot be read is said where frames are looked for.
+        return {}
 
 
 def _frame_source(config_file: Path, gaps: list[str]) -> FrameSource | None:

@@ -11,15 +11,20 @@ _COMMANDS = ("demo", "train", "eval")
 """Commands that make a run folder."""
 
 
-def setup_section(run: RunData) -> Html:
-    """Return what the results may depend on, and how to make the run again."""
-    facts = element("dl", [_fact(name, value) for name, value in _facts(run.environment)], class_="facts")
+def setup_section(run: RunData, name: str = "") -> Html:
+    """Return what the results may depend on, and how to make the run again.
+
+    Args:
+        run: The run.
+        name: How it is called, where a page has several.
+    """
+    facts = element("dl", [_fact(key, value) for key, value in _facts(run.environment)], class_="facts")
     parts: list[Html] = [facts] if run.environment else []
     if run.config_text:
         parts.append(element("p", "The same run again, from this folder's settings: ", element("code", _again(run))))
         summary = element("summary", "All settings (config.yaml)")
         parts.append(element("details", summary, element("pre", run.config_text)))
-    return element("section", element("h2", "How it was made"), parts, class_="setup")
+    return element("section", element("h2", f"How {name or 'it'} was made"), parts, class_="setup")
 
 
 def _again(run: RunData) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from videozoom.envs.tasks import Status
+from videozoom.experiments.report_traces import correct_by_task
 from videozoom.experiments.statistics import Difference, Interval, paired_difference, wilson_interval
 from videozoom.rollout.trace_rows import TraceRow
 
@@ -73,7 +73,7 @@ class Gain:
 
 def accuracy_gain(before: Sequence[TraceRow], after: Sequence[TraceRow]) -> Gain | None:
     """Return how much more often `after` answers right than `before`, `None` if they share no task."""
-    correct_before, correct_after = _correct(before), _correct(after)
+    correct_before, correct_after = correct_by_task(before), correct_by_task(after)
     shared = sorted(correct_before.keys() & correct_after.keys())
     if not shared:
         return None
@@ -82,8 +82,9 @@ def accuracy_gain(before: Sequence[TraceRow], after: Sequence[TraceRow]) -> Gain
 
 
 def chance_of(rows: Sequence[TraceRow]) -> float | None:
-    """Return the accuracy of guessing, `None` without tasks."""
-    return sum(1 / len(row["task"]["options"]) for row in rows) / len(rows) if rows else None
+    """Return the accuracy of guessing, `None` without tasks, or where one has no options to guess from."""
+    counts = [len(row["task"]["options"]) for row in rows]
+    return sum(1 / count for count in counts) / len(counts) if counts and all(counts) else None
 
 
 def evidence_length_s(rows: Sequence[TraceRow]) -> float | None:
@@ -145,11 +146,3 @@ def _percent(row: Mapping[str, Any], key: str) -> str:
 
 def _capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _correct(rows: Sequence[TraceRow]) -> dict[str, float]:
-    return {
-        row["task_id"]: float(row["answer"] == row["task"]["answer"])
-        for row in rows
-        if row["status"] != Status.ERROR_DECODE
-    }

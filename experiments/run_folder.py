@@ -32,9 +32,12 @@ class RunFolder:
         self.environment_file = path / "run.json"
         self.metrics_file = path / "metrics.jsonl"
         self.traces_file = path / "traces.jsonl"
+        self.alarms_file = path / "alarms.jsonl"
         self.results_file = path / "results.json"
         self.report_file = path / "report.html"
         self.checkpoints = path / "checkpoints"
+        self.probes = path / "probes"
+        """A run folder of its own: what `videozoom probe` found out about this run's model."""
 
     @classmethod
     def create(cls, path: Path, config_text: str, *, seed: int, overwrite: bool = False) -> Self:

@@ -1,0 +1,138 @@
+"""Charts beside the curves, as inline SVG: histograms, and accuracy against what it costs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from videozoom.experiments.report_charts import (
+    BOTTOM_PX,
+    HEIGHT_PX,
+    LEFT_PX,
+    RIGHT_PX,
+    TOP_PX,
+    WIDTH_PX,
+    Scale,
+    grid,
+    number_text,
+    ticks,
+    x_axis,
+)
+from videozoom.experiments.statistics import Interval
+from videozoom.rollout.markup import Html, element
+
+NUM_BINS = 16
+LABEL_ROOM_PX, LABEL_PX = 70, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Values of one kind, for a histogram."""
+
+    label: str
+    style: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one policy gets right, and what it takes."""
+
+    label: str
+    style: str
+    cost: float
+    accuracy: float
+    interval: Interval | None = None
+    series: str = ""
+    """Points of one series are joined in order of cost; empty for a point alone."""
+
+
+def histogram(title: str, samples: Sequence[Sample], *, high: float, unit: str = "") -> Html:
+    """Return an SVG of how values are spread over `[0, high]`, in shares of each sample; the first is filled.
+
+    Args:
+        title: What is counted; read out by screen readers.
+        samples: Drawn over each other; values above `high` count in the last bin.
+        high: End of the axis.
+        unit: `rate` is drawn in per cent.
+    """
+    samples = [sample for sample in samples if sample.values]
+    edges = np.linspace(0.0, high, NUM_BINS + 1)
+    shares = [np.histogram(np.clip(sample.values, 0.0, high), edges)[0] / len(sample.values) for sample in samples]
+    y_ticks = ticks(0.0, max((float(share.max()) for share in shares), default=0.1))
+    x_scale = Scale(0.0, high, LEFT_PX, WIDTH_PX - RIGHT_PX)
+    y_scale = Scale(0.0, y_ticks[-1], HEIGHT_PX - BOTTOM_PX, TOP_PX)
+    parts = [grid(y_scale, y_ticks, "rate"), x_axis(x_scale, unit)]
+    for index, (sample, share) in enumerate(zip(samples, shares, strict=True)):
+        steps = [f"{x_scale(low)} {y_scale(value)}H{x_scale(end)}" for low, end, value in _bins(edges, share)]
+        floor = HEIGHT_PX - BOTTOM_PX
+        path = f"M{LEFT_PX} {floor}L{'L'.join(steps)}V{floor}"
+        kind = "area" if index == 0 else "outline"
+        parts.append(element("path", d=path, class_=f"{kind} style-{sample.style}"))
+    spoken = "; ".join(
+        f"{sample.label}: {len(sample.values)}, median {number_text(float(np.median(sample.values)), unit)}"
+        for sample in samples
+    )
+    return _svg(parts, f"{title}: {spoken or 'no values'}")
+
+
+def cost_chart(title: str, costs: Sequence[Cost], *, chance: float | None = None) -> Html:
+    """Return an SVG of accuracy over cost with intervals; points of a series are joined."""
+    highest = max((cost.cost for cost in costs), default=1.0) or 1.0
+    x_scale = Scale(0.0, ticks(0.0, highest, 5)[-1], LEFT_PX, WIDTH_PX - RIGHT_PX)
+    y_scale = Scale(0.0, 1.0, HEIGHT_PX - BOTTOM_PX, TOP_PX)
+    parts = [grid(y_scale, [0.0, 0.25, 0.5, 0.75, 1.0], "rate"), x_axis(x_scale)]
+    if chance is not None:
+        y = y_scale(chance)
+        line = element("line", x1=LEFT_PX, x2=WIDTH_PX - RIGHT_PX, y1=y, y2=y)
+        text = element("text", "guessing", x=WIDTH_PX - RIGHT_PX, y=round(y + 12, 1), text_anchor="end")
+        parts.append(element("g", line, text, class_="reference"))
+    for series in dict.fromkeys(cost.series for cost in costs if cost.series):
+        points = sorted((it for it in costs if it.series == series), key=lambda it: it.cost)
+        path = "M" + "L".join(f"{x_scale(it.cost)} {y_scale(it.accuracy)}" for it in points)
+        parts.append(element("path", d=path, class_=f"outline style-{points[0].style}"))
+    parts += [_point(cost, x_scale, y_scale) for cost in costs]
+    parts += _labels(costs, x_scale, y_scale)
+    spoken = "; ".join(f"{it.label} {number_text(it.accuracy, 'rate')} at {it.cost:,.0f}" for it in costs)
+    return _svg(parts, f"{title}: {spoken or 'no values'}")
+
+
+def _point(cost: Cost, x_scale: Scale, y_scale: Scale) -> Html:
+    x, y = x_scale(cost.cost), y_scale(cost.accuracy)
+    parts = [element("title", f"{cost.label}: {number_text(cost.accuracy, 'rate')} at {cost.cost:,.0f} visual tokens")]
+    if cost.interval:
+        low, high = y_scale(cost.interval.low), y_scale(cost.interval.high)
+        parts.append(element("path", d=f"M{x} {low}V{high}M{x - 3} {low}h6M{x - 3} {high}h6", class_="whisker"))
+    parts.append(element("circle", cx=x, cy=y, r=4, class_="marker"))
+    return element("g", parts, class_=f"style-{cost.style}")
+
+
+def _labels(costs: Sequence[Cost], x_scale: Scale, y_scale: Scale) -> list[Html]:
+    """Return the names of points beside them, pushed apart where points lie close together."""
+    taken: list[tuple[float, float]] = []
+    labels = []
+    for cost in sorted(costs, key=lambda it: -it.accuracy):
+        x, y = x_scale(cost.cost), y_scale(cost.accuracy)
+        while any(abs(x - other_x) < LABEL_ROOM_PX and abs(y - other_y) < LABEL_PX for other_x, other_y in taken):
+            y += 1.0
+        taken.append((x, y))
+        is_left = x > (LEFT_PX + WIDTH_PX) / 2
+        place = {"x": x - 6, "text_anchor": "end"} if is_left else {"x": x + 6}
+        labels.append(element("text", cost.label, y=round(y + 2.5, 1), **place))
+    return labels
+
+
+def _bins(edges: np.ndarray, shares: np.ndarray) -> list[tuple[float, float, float]]:
+    return list(zip(edges[:-1].tolist(), edges[1:].tolist(), shares.tolist(), strict=True))
+
+
+def _svg(parts: Sequence[Html], spoken: str) -> Html:
+    view = f"0 0 {WIDTH_PX} {HEIGHT_PX}"
+    return element("svg", parts, class_="chart still", viewBox=view, role="img", aria_label=spoken)
+
+
+def captioned(title: str, chart: Html, caption: str) -> Html:
+    """Return a chart between its title and how to read it."""
+    return element(
+        "figure", element("p", element("b", title), class_="chart-head"), chart, element("figcaption", caption)
+    )

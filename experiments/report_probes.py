@@ -1,0 +1,94 @@
+"""Probes and the audit of zooms in the report: does it look, and does looking matter?"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from videozoom.experiments.report_charts import interval_bar, number_text
+from videozoom.experiments.statistics import Interval
+from videozoom.rollout.markup import Html, element
+
+Row = Mapping[str, Any]
+
+PROBE_WORDS = {
+    "model": ("as it is", "The same tasks, unchanged."),
+    "blind": ("blind", "Every frame is grey; only the times can be read."),
+    "fast_view": ("fast view only", "It must answer at once."),
+    "shuffled": ("shuffled frames", "Frames in random order under unchanged times, in the fast view and in clips."),
+    "wrong_video": ("wrong video", "The frames of another task's video."),
+    "permuted_options": ("permuted options", "The same options under other letters."),
+}
+AUDIT_WORDS = {
+    "own": ("its own zooms", "Zooms as the agent made them; it answers from what they show."),
+    "gold": ("gold zooms", "Each zoom replaced by a span of the evidence."),
+    "random": ("random zooms", "Each zoom replaced by one of the same length somewhere in the video."),
+    "none": ("no zoom", "It answers from the fast view alone."),
+}
+
+
+def probes_section(results: Row, chance: float | None, title: str = "") -> Html | None:
+    """Return the tables of probes and audit, `None` if a run has neither."""
+    probes, audit = results.get("probes") or (), results.get("audit") or ()
+    if not probes and not audit:
+        return None
+    parts: list[Html | None] = [element("h3", title) if title else None]
+    if probes:
+        text = (
+            "The same tasks and the same model; one thing is taken away. What stays right without it was not learned "
+        )
+        text += "from it."
+        parts += [
+            element("h4", "Probes"),
+            element("p", text, class_="fine"),
+            _table(probes, PROBE_WORDS, "probe", chance),
+        ]
+    if audit:
+        text = (
+            "The same episodes with the zooms replaced; the model answers from what it is shown then. Differences are "
+        )
+        text += "to its own zooms, on the episodes that had one."
+        parts += [element("h4", "Did looking matter?"), element("p", text, class_="fine")]
+        parts.append(_table(audit, AUDIT_WORDS, "zooms", chance))
+    return element("div", parts, class_="probes")
+
+
+def _table(rows: Sequence[Row], words: Mapping[str, tuple[str, str]], key: str, chance: float | None) -> Html:
+    heads = ("What", "Right answers", "Difference", "Right to wrong", "Wrong to right", "Tasks")
+    body = []
+    for row in rows:
+        name, meaning = words.get(str(row[key]), (str(row[key]).replace("_", " "), ""))
+        head = element("th", name, element("span", meaning, class_="meaning"), scope="row")
+        counts = [_count(row, name) for name in ("num_right_to_wrong", "num_wrong_to_right", "num_tasks")]
+        cells = (_accuracy(row, chance), _difference(row), *counts)
+        data = [
+            element("td", cell, data_label=label, class_="rate" if label == heads[1] else "number")
+            for label, cell in zip(heads[1:], cells, strict=True)
+        ]
+        body.append(element("tr", head, data, class_="style-agent" if row[key] in ("model", "own") else "style-cold"))
+    top = element("tr", [element("th", text, scope="col") for text in heads])
+    return element("table", element("thead", top), element("tbody", body), class_="results")
+
+
+def _accuracy(row: Row, chance: float | None) -> Html:
+    value = row.get("accuracy")
+    if value is None:
+        return element("span", "\N{EN DASH}")
+    interval = Interval(*row["accuracy_ci95"]) if row.get("accuracy_ci95") else None
+    style = "agent" if row.get("probe") == "model" or row.get("zooms") == "own" else "cold_start"
+    bounds = f"{100 * interval.low:.1f} to {100 * interval.high:.1f}" if interval else ""
+    numbers = element("span", element("b", number_text(value, "rate")), " ", element("span", bounds, class_="fine"))
+    return element("span", interval_bar(value, interval, style, chance=chance), numbers, class_="numbers")
+
+
+def _difference(row: Row) -> Html:
+    value = row.get("difference")
+    if value is None:
+        return element("span", "\N{EN DASH}")
+    low, high = row["difference_ci95"]
+    return element(
+        "span", f"{100 * value:+.1f} ", element("span", f"{100 * low:+.1f} to {100 * high:+.1f}", class_="fine")
+    )
+
+
+def _count(row: Row, key: str) -> Html:
+    value = row.get(key)
+    return element("span", "\N{EN DASH}" if value is None else f"{value:,}")
