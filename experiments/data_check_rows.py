@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from videozoom.envs.task_files import TaskRow
-from videozoom.envs.tasks import OPTION_LETTERS, Task
+from videozoom.envs.tasks import OPTION_LETTERS, QuestionKind, Task
 from videozoom.experiments.data_problems import Problem, ProblemKind
 
 MIN_LEAK_LENGTH = 4
@@ -28,7 +28,8 @@ def row_problems(rows: Sequence[TaskRow]) -> Iterator[Problem]:
                 yield problem_of(row, ProblemKind.DUPLICATE_ID, message)
         if row.task is not None:
             yield from _repeated_question(row, row.task, row_of_question)
-            for kind, message in _option_problems(row.task):
+            has_options = row.task.kind is QuestionKind.MULTIPLE_CHOICE
+            for kind, message in _option_problems(row.task) if has_options else _text_problems(row.task):
                 yield problem_of(row, kind, message)
 
 
@@ -73,6 +74,13 @@ def _option_problems(task: Task) -> Iterator[tuple[ProblemKind, str]]:
     if len(answer) >= MIN_LEAK_LENGTH and is_named[task.answer_index] and sum(is_named) == 1:
         message = f"the question contains the right option, {task.options[task.answer_index]!r}, and no other"
         yield ProblemKind.ANSWER_IN_QUESTION, message
+
+
+def _text_problems(task: Task) -> Iterator[tuple[ProblemKind, str]]:
+    answer = _words(task.answer)
+    is_text = task.kind in (QuestionKind.TRANSCRIPTION, QuestionKind.OPEN)
+    if is_text and len(answer) >= MIN_LEAK_LENGTH and f" {answer} " in f" {_words(task.question)} ":
+        yield ProblemKind.ANSWER_IN_QUESTION, f"the question contains the answer, {task.answer!r}"
 
 
 def _normal(text: str) -> str:

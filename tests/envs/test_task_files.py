@@ -16,6 +16,10 @@ ROW = {
     "evidence": [[4, 8]],
     "metadata": {"cue": "red"},
 }
+NUMBER = {key: value for key, value in ROW.items() if key != "options"} | {"kind": "numerical", "answer": 42}
+GROUNDING = NUMBER | {"kind": "temporal_grounding", "answer": [12, 16.5]}
+del GROUNDING["evidence"]
+SPANS = GROUNDING | {"answer": [[12, 16.5], [30, 34]]}
 
 
 def write(folder: Path, *rows: object) -> Path:
@@ -47,6 +51,35 @@ def test_evidence_and_metadata_may_be_left_out(tmp_path: Path) -> None:
     row = {key: value for key, value in ROW.items() if key not in ("evidence", "metadata")}
     (task,) = load_tasks(write(tmp_path, row))
     assert (task.evidence, dict(task.metadata)) == ((), {})
+
+
+@pytest.mark.parametrize(
+    ("row", "answer", "evidence"),
+    [
+        (NUMBER, "42", (Span(4, 8),)),
+        (NUMBER | {"answer": 0.5}, "0.5", (Span(4, 8),)),
+        (NUMBER | {"answer": " 1,200 km", "options": []}, "1,200 km", (Span(4, 8),)),
+        (NUMBER | {"kind": "transcription", "answer": "Stop  at the gate"}, "Stop  at the gate", (Span(4, 8),)),
+        (NUMBER | {"kind": "open", "answer": "42"}, "42", (Span(4, 8),)),
+        (GROUNDING, "[12, 16.5]", (Span(12, 16.5),)),
+        (GROUNDING | {"answer": "12 to 16.5 s"}, "[12, 16.5]", (Span(12, 16.5),)),
+        (GROUNDING | {"evidence": [[12.0, 16.5]]}, "[12, 16.5]", (Span(12, 16.5),)),
+        (SPANS, "[12, 16.5]", (Span(12, 16.5), Span(30, 34))),
+    ],
+)
+def test_answers_of_every_kind_come_back_as_they_were(
+    tmp_path: Path, row: dict[str, object], answer: str, evidence: tuple[Span, ...]
+) -> None:
+    (task,) = load_tasks(write(tmp_path, row))
+    assert (task.kind, task.options, task.answer, task.evidence) == (row["kind"], (), answer, evidence)
+    save_tasks([task], tmp_path / "again.jsonl")
+    assert load_tasks(tmp_path / "again.jsonl") == (task,)
+
+
+def test_multiple_choice_is_written_as_it_always_was(tmp_path: Path) -> None:
+    saved = tmp_path / "again.jsonl"
+    save_tasks(load_tasks(write(tmp_path, ROW | {"kind": "multiple_choice"})), saved)
+    assert list(json.loads(saved.read_text())) == list(ROW)
 
 
 def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
@@ -84,6 +117,26 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
         (ROW | {"options": "bars"}, "options must be a list of non-empty texts"),
         (ROW | {"task_id": "b", "video": "missing.mp4"}, r"video file '.*missing.mp4' does not exist"),
         (ROW | {"metadata": [1]}, "metadata must be an object"),
+        (ROW | {"kind": "riddle"}, "kind must be one of multiple_choice, numerical, .*, not 'riddle'"),
+        (ROW | {"kind": ["open"]}, "kind must be one of multiple_choice, numerical, .*, not \\['open'\\]"),
+        (ROW | {"kind": "open"}, r"there are options, \['bars', 'lines'\], but only multiple choice has any"),
+        (NUMBER | {"kind": "multiple_choice"}, "field 'options' is missing; a row needs task_id, .* options, answer"),
+        (NUMBER | {"answer": "many"}, "answer 'many' must have one number, for kind is 'numerical'"),
+        (NUMBER | {"answer": "3 or 4"}, "answer '3 or 4' must have one number"),
+        (NUMBER | {"answer": True}, "answer must be a number or a text with one, not True"),
+        (json.dumps(NUMBER).replace("42", "NaN"), "answer must be a number or a text with one, not nan"),
+        (
+            NUMBER | {"kind": "transcription", "answer": "..."},
+            "answer '...' must have words, and at most 2000 characters",
+        ),
+        (NUMBER | {"kind": "open", "answer": "so " * 999}, r"answer 'so so .*\.\.\.' must have words, and at most"),
+        (NUMBER | {"kind": "open", "answer": 7}, "answer must be a non-empty text, not 7"),
+        (GROUNDING | {"answer": "early"}, r"answer must be \[start_s, end_s\], or several of these, .* not 'early'"),
+        (GROUNDING | {"answer": []}, r"answer must be \[start_s, end_s\], or several of these"),
+        (GROUNDING | {"answer": [12]}, r"answer must be a list of \[start_s, end_s\] pairs of numbers"),
+        (GROUNDING | {"answer": [16, 12]}, r"answer span \[16, 12\] must start before it ends"),
+        (GROUNDING | {"answer": [60, 70]}, r"answer span \[60, 70\] lies outside the video, \[0, 64\]"),
+        (GROUNDING | {"evidence": [[4, 8]]}, "evidence must be what the answer says, or be left out"),
         (ROW, "task_id 'a' is already used in row 1"),
     ],
 )
@@ -121,7 +174,8 @@ def test_reading_the_rows_goes_on_behind_wrong_ones_and_lists_all_that_is_wrong(
     ]
     assert [message for _, message in rows[3].faults] == [
         "field 'video' is missing; a row needs task_id, video, duration_s, question, options, answer",
-        "unknown field 'anser'; allowed are task_id, video, duration_s, question, options, answer, evidence, metadata",
+        "unknown field 'anser'; allowed are task_id, video, duration_s, question, options, answer, evidence, metadata, "
+        "kind",
     ]
     assert rows[0].fields == {}
     assert rows[2].fields == many
@@ -134,3 +188,7 @@ def test_one_wrong_field_is_one_fault_though_others_are_read_against_it(tmp_path
     assert [message for _, message in row.faults] == ["duration_s must be a positive number of seconds, not 'long'"]
     (row,) = read_rows(write(tmp_path, ROW | {"options": None}))
     assert [fault for fault, _ in row.faults] == [RowFault.BAD_OPTIONS]
+    (row,) = read_rows(write(tmp_path, NUMBER | {"kind": "riddle"}))
+    assert [fault for fault, _ in row.faults] == [RowFault.BAD_ROW]
+    (row,) = read_rows(write(tmp_path, GROUNDING | {"answer": [60, 70]}))
+    assert [fault for fault, _ in row.faults] == [RowFault.BAD_ANSWER]
