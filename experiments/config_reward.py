@@ -59,3 +59,5 @@ class RewardRules(Section):
     """Frames of slow clips from which on the penalty of that name is taken."""
     needs_zoom: bool = False
     """Whether `outcome` and `format` are 0 in `multi_step` episodes without a zoom."""
+    overlap: Literal["binary", "iou"] = "binary"
+    """What the zoom of a `zoom_step` episode is worth: 1 if it touches the evidence (the paper), or its IoU with it."""

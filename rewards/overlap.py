@@ -4,6 +4,8 @@ Spans are half-open: two spans that only touch do not overlap, and an empty span
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
 
 from videozoom.envs.tasks import EpisodeKind, Span, Task
 from videozoom.rewards.facts import EpisodeFacts
@@ -76,3 +78,33 @@ def overlap_reward(task: Task, facts: EpisodeFacts) -> float | None:
     if facts.kind is not EpisodeKind.ZOOM_STEP or not task.evidence:
         return None
     return float(any(any_overlap(span, task.evidence) for span in facts.spans_s))
+
+
+class OverlapMeasure(StrEnum):
+    """What a single zoom is worth."""
+
+    BINARY = "binary"
+    """1 if it overlaps the evidence at all. Source: LOVE-R1, eq. (2)."""
+    IOU = "iou"
+    """Its intersection over union with the evidence span it fits best."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapReward:
+    """The overlap of a `zoom_step` episode's zoom with the evidence, by a measure; `overlap_reward` if it is binary.
+
+    Departs from the paper: `iou` also tells how well a zoom fits, which `binary` leaves to the answer.
+
+    Example:
+        >>> OverlapReward(OverlapMeasure.IOU)(task_with_evidence_at_4_to_8, facts_of_a_zoom_from_6_to_10)
+        0.3333333333333333
+    """
+
+    measure: OverlapMeasure = OverlapMeasure.BINARY
+
+    def __call__(self, task: Task, facts: EpisodeFacts) -> float | None:
+        """Return the reward."""
+        reward = overlap_reward(task, facts)
+        if reward is None or self.measure is OverlapMeasure.BINARY:
+            return reward
+        return max((iou(span, evidence) for span in facts.spans_s for evidence in task.evidence), default=0.0)

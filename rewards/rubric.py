@@ -11,7 +11,7 @@ from videozoom.rewards.facts import EpisodeFacts, RewardBreakdown, RewardFunctio
 from videozoom.rewards.format import format_reward
 from videozoom.rewards.navigation import cost_penalty, evidence_f1_reward, repeat_penalty
 from videozoom.rewards.outcome import OutcomeReward, outcome_reward
-from videozoom.rewards.overlap import overlap_reward
+from videozoom.rewards.overlap import OverlapMeasure, OverlapReward, overlap_reward
 from videozoom.rewards.zooming import (
     ManyFramesPenalty,
     OnlyWellFormed,
@@ -55,6 +55,8 @@ class RewardRules:
     needs_format: bool = False
     """Whether `outcome` and `overlap` are 0 in episodes with a step that was no valid action. Source: LOVE-R1, released
     training code."""
+    overlap: OverlapMeasure | str = OverlapMeasure.BINARY
+    """What a single zoom is worth: whether it overlaps the evidence, or its IoU with it (`binary`, `iou`)."""
     answers: AnswerRules = DEFAULT_RULES
     """Which answers are right, and whether others are worth something."""
 
@@ -63,6 +65,8 @@ class RewardRules:
         if self.penalties_when not in tuple(PenaltyCondition):
             allowed = ", ".join(PenaltyCondition)
             raise ValueError(f"penalties_when must be one of {allowed}, got {self.penalties_when!r}.")
+        if self.overlap not in tuple(OverlapMeasure):
+            raise ValueError(f"overlap must be one of {', '.join(OverlapMeasure)}, got {self.overlap!r}.")
         if self.many_frames < 1:
             raise ValueError(f"many_frames must be at least 1, got {self.many_frames}.")
 
@@ -71,6 +75,7 @@ class RewardRules:
         ruled: dict[str, RewardFunction] = {
             "many_frames": ManyFramesPenalty(self.many_frames),
             "outcome": OutcomeReward(self.answers),
+            "overlap": OverlapReward(OverlapMeasure(self.overlap)),
         }
         function = ruled.get(name, REWARDS[name])
         if name in PENALTIES:

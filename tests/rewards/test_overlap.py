@@ -1,11 +1,14 @@
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videozoom.envs.tasks import Span
-from videozoom.rewards.overlap import any_overlap, intersection_s, iou, union
+from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
+from videozoom.rewards.facts import EpisodeFacts
+from videozoom.rewards.overlap import OverlapMeasure, OverlapReward, any_overlap, intersection_s, iou, union
+from videozoom.rewards.rubric import RewardRules, Rubric
 
 TIMES = st.floats(0.0, 10_000.0, allow_nan=False)
 SPANS = st.tuples(TIMES, TIMES).map(lambda times: Span(*sorted(times)))
@@ -79,3 +82,30 @@ def test_any_overlap_needs_one_of_the_others() -> None:
     assert any_overlap(Span(11.0, 20.0), others)
     assert not any_overlap(Span(4.0, 8.0), others)
     assert not any_overlap(Span(4.0, 8.0), [])
+
+
+@pytest.mark.parametrize(
+    ("span", "binary", "by_iou"),
+    # Evidence at 4 to 8 s and at 20 to 24 s.
+    [((6, 10), 1.0, 2 / 6), ((20, 24), 1.0, 1.0), ((0, 24), 1.0, 4 / 24), ((8, 20), 0.0, 0.0)],
+)
+def test_a_single_zoom_is_worth_that_it_touches_or_how_well_it_fits(
+    span: tuple[float, float], binary: float, by_iou: float
+) -> None:
+    task = Task("t", Path("v.mp4"), 64.0, "Which?", ("a", "b"), "A", (Span(4.0, 8.0), Span(20.0, 24.0)))
+    facts = EpisodeFacts(EpisodeKind.ZOOM_STEP, Status.ZOOMED, None, (Span(*span),), num_steps=1, num_malformed=0)
+    assert OverlapReward(OverlapMeasure.BINARY)(task, facts) == binary
+    assert OverlapReward(OverlapMeasure.IOU)(task, facts) == pytest.approx(by_iou)
+    rubric = Rubric.from_weights({"overlap": 1.0}, RewardRules(overlap="iou"))
+    assert rubric.score(task, facts).total == pytest.approx(by_iou)
+
+
+def test_overlap_of_no_zoom_is_0_and_of_whole_episodes_undefined() -> None:
+    task = Task("t", Path("v.mp4"), 64.0, "Which?", ("a", "b"), "A", (Span(4.0, 8.0),))
+    nothing = EpisodeFacts(EpisodeKind.ZOOM_STEP, Status.NO_ANSWER, None, (), num_steps=1, num_malformed=1)
+    whole = EpisodeFacts(EpisodeKind.MULTI_STEP, Status.ANSWERED, "A", (Span(4.0, 8.0),), num_steps=2, num_malformed=0)
+    for measure in OverlapMeasure:
+        assert OverlapReward(measure)(task, nothing) == 0.0
+        assert OverlapReward(measure)(task, whole) is None
+    with pytest.raises(ValueError, match="overlap must be one of binary, iou, got 'area'"):
+        RewardRules(overlap="area")
