@@ -99,6 +99,7 @@ def grpo_settings(config: Config, reference: ModelSource) -> GrpoSettings:
         normalise_std=grpo.advantage_norm == "std",
         aggregation=LossAggregation(grpo.loss_aggregation),
         max_tokens_per_batch=grpo.max_tokens_per_batch,
+        groups_per_request=config.ray.groups_per_request,
     )
 
 

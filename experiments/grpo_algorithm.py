@@ -7,6 +7,7 @@ remote workers and learners everything happens in this process, and Ray is never
 Source: LOVE-R1, arXiv:2509.24786, Sec. 4.3.
 """
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -152,9 +153,10 @@ class DecoupledGRPO(Algorithm):  # type: ignore[misc]
             reply = self._local_runner.sample(specs=specs, version=self._version, weights=weights)
             replies, num_lost = [checked_reply(reply)], 0
         else:
+            size = self._settings.groups_per_request
             replies, num_lost = sample_remotely(
                 self.env_runner_group._worker_manager,
-                split_requests(specs, self.config.num_env_runners),
+                split_requests(specs, math.ceil(len(specs) / size) if size else self.config.num_env_runners),
                 version=self._version,
                 weights=self._weights,
             )

@@ -109,6 +109,8 @@ class GrpoSettings(_Shared):
     """Whether advantages are divided by the standard deviation of their group."""
     aggregation: LossAggregation = LossAggregation.TOKEN_MEAN
     max_tokens_per_batch: int = 32768
+    groups_per_request: int = 0
+    """Groups that a rollout worker is sent at a time; 0 for its share of the iteration."""
 
 
 @dataclass(frozen=True, slots=True)

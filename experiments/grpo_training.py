@@ -93,13 +93,20 @@ def train_grpo(
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the last finished iteration has a checkpoint.
+        LearnerLostError: A learner process died.
         ValueError: The settings ask for groups that the tasks cannot give.
     """
+    # Importing Ray takes a while.
+    from videozoom.experiments.learner_deaths import noticing_lost_learners
+
     with ray_runtime(num_env_runners + num_learners), StopRequest("this iteration") as stop:
         algorithm = _build(world, source, settings, resume, num_env_runners, num_learners)
         training = _Training(algorithm, schedule, stop, name, checkpoints, traces, log, evaluate)
         try:
-            with progress(f"Training, {name}", schedule.num_iterations) as advance:
+            with (
+                progress(f"Training, {name}", schedule.num_iterations) as advance,
+                noticing_lost_learners(algorithm),
+            ):
                 advance(algorithm.progress.iteration)
                 saved = resume or source.checkpoint
                 if resume is not None and num_logged is not None and num_logged < algorithm.progress.iteration:

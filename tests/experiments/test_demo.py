@@ -188,7 +188,7 @@ def test_another_seed_gives_other_numbers(run_dir: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("pressed_at", "checkpoint", "num_episodes"),
     [
-        (("cot", 4), "cold_start_unfinished", 0),
+        (("cot", 4), "cold_start_unfinished/iteration_000004", 0),
         (("decoupled_grpo", 1), "decoupled_grpo/iteration_000001", 4 * 4),
     ],
 )
