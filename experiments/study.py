@@ -85,6 +85,8 @@ class Study(Section):
     """Every seed has its own videos, weights and samples."""
     set: Settings = Field(default={})
     """Settings of all cells."""
+    start: Settings = Field(default={})
+    """Settings that the cold start keeps whatever axes and cells say, so that they share it."""
     axes: dict[Name, dict[str, Settings]] = Field(default={})
     """Values by axis, each with its settings; cells are repeated for every combination."""
     cells: Annotated[dict[Name, Cell], Field(min_length=1)]

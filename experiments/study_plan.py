@@ -127,24 +127,26 @@ def plan_study(study: Study, path: Path, *, overrides: Sequence[str] = (), seeds
             settings = [study.set, *axis_settings, cell.set]
             try:
                 load = partial(_load, study, path, overrides)
-                trained, evaluated = load(settings), load([*settings, cell.eval])
+                started, trained = load([*settings, study.start]), load(settings)
+                evaluated = load([*settings, cell.eval])
             except UserError as error:
                 raise UserError(f"{path}, cell {row_name(name, point)}: {error}") from None
             for seed in study.seeds if seeds is None else seeds:
-                step = cell_step(cell, with_seed(trained, seed), with_seed(evaluated, seed))
+                step = cell_step(cell, *(with_seed(config, seed) for config in (started, trained, evaluated)))
                 runs.append(CellRun(name, point, seed, step))
     return Plan(study, tuple(runs))
 
 
-def cell_step(cell: Cell, trained: Config, evaluated: Config) -> Step:
+def cell_step(cell: Cell, started: Config, trained: Config, evaluated: Config) -> Step:
     """Return the evaluation of a cell, with everything it needs.
 
     Args:
         cell: Says which model is looked at, and who chooses its clips.
-        trained: Settings of the training.
+        started: Settings of the cold start.
+        trained: Settings of reinforcement learning.
         evaluated: Settings of the evaluation.
     """
-    model = cold_start_step(trained)
+    model = cold_start_step(started)
     if cell.model == "grpo":
         model = grpo_step(trained, model)
     return evaluate_step(evaluated, model, cell.policy)
