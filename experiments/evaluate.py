@@ -1,69 +1,48 @@
 """Evaluation: policies on held-out tasks, with confidence intervals; resumable by task."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from videozoom.envs.observation import FrameSource
 from videozoom.envs.protocols.base import Protocol
 from videozoom.envs.task_files import write_atomically
 from videozoom.envs.tasks import EpisodeKind, Status, Task
-from videozoom.envs.video_store import VideoStore
 from videozoom.experiments.build import (
-    build_env_maker,
     build_frames,
     build_protocol,
     build_sampling,
     build_tasks,
     check_config,
-    evidence_length_s,
     model_source,
 )
-from videozoom.experiments.build_captions import build_width_rule
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_endpoint import UNDECIDING
 from videozoom.experiments.config_files import dump_config, load_config
+from videozoom.experiments.contestants import MODEL, Contestant, build_contestant
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.progress import console, progress
-from videozoom.experiments.result_rows import failure_note, print_results, results_row
+from videozoom.experiments.result_rows import failure_note, print_probes, print_results, results_row
 from videozoom.experiments.run_folder import RunFolder
-from videozoom.policies.base import Policy
 from videozoom.policies.parallel import as_completed
-from videozoom.policies.scripted import SCRIPTED_SPAN_RULES, ScriptedPolicy, ZoomRule
-from videozoom.policies.scripted_reading import ScriptedReader
-from videozoom.rollout.runner import EpisodeSpec, MakeEnv, run_episodes
+from videozoom.rollout.runner import EpisodeSpec, run_episodes
 from videozoom.rollout.trace_rows import trace_row, trajectory_from_row
 from videozoom.rollout.traces import TraceWriter, read_traces
 from videozoom.rollout.types import Trajectory
 
 if TYPE_CHECKING:
+    from videozoom.experiments.contestants import Model
     from videozoom.policies.endpoint import EndpointPolicy
     from videozoom.policies.qwen_vl import QwenVLPolicy
 
-    Model = QwenVLPolicy | EndpointPolicy
-
-MODEL = "model"
 _EVAL_SEED = 1_000_003
 """Keeps the random numbers of evaluation apart from those of training."""
 
 
 FinishedEpisodes = Mapping[tuple[str, int, str], Trajectory]
 """Evaluated trajectories by policy, iteration and task id."""
-
-
-@dataclass(frozen=True, slots=True)
-class Contestant:
-    """Who is evaluated, and under which rules."""
-
-    name: str
-    policy: Policy
-    make_env: MakeEnv
-    num_steps: Callable[[Task], int]
-    """Step limit of a task's episode."""
-    num_parallel: int | None = None
-    """Episodes that run side by side, each on its own, for policies that wait for a server; `None` for those that
-    compute, which act on a batch of episodes at once, in lockstep."""
 
 
 @dataclass(slots=True)
@@ -82,6 +61,12 @@ class Evaluator:
 
     def run(self, contestant: Contestant, *, iteration: int = 0, description: str | None = None) -> dict[str, Any]:
         """Return the results row of a contestant; see `results_row`."""
+        return results_row(contestant.name, self.episodes(contestant, iteration=iteration, description=description))
+
+    def episodes(
+        self, contestant: Contestant, *, iteration: int = 0, description: str | None = None
+    ) -> list[tuple[Task, Trajectory]]:
+        """Return every task with the contestant's episode of it."""
         name = contestant.name
         specs = [
             EpisodeSpec(task, EpisodeKind.MULTI_STEP, 0, (self.seed, _EVAL_SEED, index), contestant.num_steps(task))
@@ -104,42 +89,12 @@ class Evaluator:
                 )
                 done |= {trajectory.task_id: trajectory for trajectory in trajectories}
                 advance(len(batch))
-        return results_row(name, [(task, done[task.task_id]) for task in self.tasks])
+        return [(task, done[task.task_id]) for task in self.tasks]
 
     def _known(self, policy: str, iteration: int, spec: EpisodeSpec) -> Trajectory | None:
         """Return the finished trajectory of an episode; one of another seed does not count."""
         trajectory = self.finished.get((policy, iteration, spec.task.task_id))
         return trajectory if trajectory is not None and trajectory.seed == spec.seed else None
-
-
-def model_contestant(config: Config, name: str, policy: "Model", make_env: MakeEnv) -> Contestant:
-    """Return a model that acts greedily on its own."""
-    greedy = policy.greedy(config.eval.max_new_tokens)
-    return Contestant(name, greedy, make_env, lambda _: config.env.max_steps, _num_parallel(config))
-
-
-def scripted_contestant(
-    config: Config, rule: ZoomRule, tasks: tuple[Task, ...], frames: VideoStore, answerer: Policy | None
-) -> Contestant:
-    """Return a rule for where to look, answered by `answerer`; a random clip has the mean length of the evidence."""
-    num_parallel = None if answerer is None else _num_parallel(config)
-    if config.env.kind == "caption_tree":
-        reader = ScriptedReader(
-            rule,
-            build_protocol(config),
-            width_rule=build_width_rule(config),
-            max_visits=config.env.max_steps - 1,
-            answerer=answerer,
-        )
-        return Contestant(rule.value, reader, build_env_maker(config, tasks, frames), reader.num_steps, num_parallel)
-    scripted = ScriptedPolicy(rule, build_protocol(config), answerer=answerer, random_length_s=evidence_length_s(tasks))
-    make_env = build_env_maker(config, tasks, frames, span_rules=SCRIPTED_SPAN_RULES)
-    return Contestant(rule.value, scripted, make_env, rule.num_steps, num_parallel)
-
-
-def _num_parallel(config: Config) -> int | None:
-    endpoint = config.policy.endpoint
-    return endpoint.max_parallel if config.policy.kind == "endpoint" and endpoint else None
 
 
 def run_eval(config: Config, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
@@ -156,6 +111,7 @@ def run_eval(config: Config, *, resume: bool = False, overwrite: bool = False) -
         EndpointError: There is no chat server that can be used; nothing was written.
         KeyboardInterrupt: Ctrl-C; the traces of finished episodes are in the run folder.
     """
+    from videozoom.experiments.probes import check_probes
     from videozoom.experiments.report import write_report
 
     if MODEL in config.eval.policies and config.policy.kind == "qwen_vl" and config.policy.checkpoint is None:
@@ -163,26 +119,45 @@ def run_eval(config: Config, *, resume: bool = False, overwrite: bool = False) -
             "policy.checkpoint is not set; name a checkpoint folder, a chat server with policy.kind=endpoint, or "
             "evaluate rules alone with eval.policies=[never,oracle]"
         )
+    check_probes(config)
     check_config(config, may_be_endpoint=True)
     endpoint = _endpoint(config)
     tasks = build_tasks(config.data.eval, config.data.videos, name="held-out videos")[: config.eval.num_tasks]
     model = endpoint or _checkpoint(config)
     run = _folder(config, resume=resume, overwrite=overwrite)
     frames = build_frames(config)
-    contestants = [_contestant(config, name, tasks, frames, model) for name in config.eval.policies]
+    contestants = [build_contestant(config, name, tasks, frames, model) for name in config.eval.policies]
     with TraceWriter(run.traces_file) as traces:
         evaluator = Evaluator(
             tasks, build_protocol(config), traces, config.eval.batch_size, config.seed, finished_episodes(run)
         )
         with _resumable(run):
-            rows = [evaluator.run(contestant) for contestant in contestants]
-    results = {"rows": rows, "seed": config.seed}
+            episodes = {contestant.name: evaluator.episodes(contestant) for contestant in contestants}
+            probed = _probed(config, evaluator, frames, model, episodes)
+    rows = [results_row(name, pairs) for name, pairs in episodes.items()]
+    results = {"rows": rows, "seed": config.seed, **probed}
     run.write_results(results)
     print_results(rows)
+    print_probes(probed)
     if note := failure_note(rows):
         console.print(note, markup=False)
     write_report(run.path, frames)
     return results
+
+
+def _probed(
+    config: Config,
+    evaluator: Evaluator,
+    frames: FrameSource,
+    model: "Model | None",
+    episodes: Mapping[str, Sequence[tuple[Task, Trajectory]]],
+) -> dict[str, Any]:
+    """Return the tables of the probes that the config asks for."""
+    from videozoom.experiments.probes import ProbeRunner
+
+    if model is None or MODEL not in episodes:
+        return {}
+    return ProbeRunner(config, evaluator, frames, model, episodes[MODEL]).run()
 
 
 def _endpoint(config: Config) -> "EndpointPolicy | None":
@@ -265,22 +240,18 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{name}", value
 
 
-def finished_episodes(run: RunFolder) -> FinishedEpisodes:
-    """Return the evaluated trajectories a run folder holds; those whose video could not be read are tried again."""
+def evaluated_episodes(run: RunFolder) -> FinishedEpisodes:
+    """Return the evaluated trajectories a run folder holds."""
     if not run.traces_file.is_file():
         return {}
     return {
         (row["policy"], row["iteration"], row["task_id"]): trajectory_from_row(row)
         for row in read_traces(run.traces_file)
-        if row["phase"] == "eval" and row["status"] != Status.ERROR_DECODE
+        if row["phase"] == "eval"
     }
 
 
-def _contestant(
-    config: Config, name: str, tasks: tuple[Task, ...], frames: VideoStore, model: "Model | None"
-) -> Contestant:
-    if name == MODEL:
-        assert model is not None  # checked before anything was loaded
-        return model_contestant(config, name, model, build_env_maker(config, tasks, frames))
-    answerer = model.greedy(config.eval.max_new_tokens) if model else None
-    return scripted_contestant(config, ZoomRule(name), tasks, frames, answerer)
+def finished_episodes(run: RunFolder) -> FinishedEpisodes:
+    """Return the evaluated trajectories that need not be run again: those whose video could not be read are tried."""
+    episodes = evaluated_episodes(run)
+    return {key: episode for key, episode in episodes.items() if episode.status is not Status.ERROR_DECODE}

@@ -5,24 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoom.envs.json_lines import keep_json_lines
 from videozoom.envs.task_files import write_atomically
 from videozoom.experiments.build import build_env_maker, build_frames, build_protocol, build_tasks, model_source
-from videozoom.experiments.build_training import TrainingData
-from videozoom.experiments.checkpoints import latest_checkpoint, load_trainer_state
+from videozoom.experiments.build_training import TrainingData, grpo_name
 from videozoom.experiments.config_files import dump_config
-from videozoom.experiments.evaluate import (
-    MODEL,
-    Evaluator,
-    finished_episodes,
-    model_contestant,
-    scripted_contestant,
-)
+from videozoom.experiments.contestants import MODEL, model_contestant, scripted_contestant
+from videozoom.experiments.evaluate import Evaluator, evaluated_episodes, finished_episodes
 from videozoom.experiments.result_rows import eval_metrics
+from videozoom.experiments.resuming import resume_run
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.experiments.study_measures import episode_row
 from videozoom.experiments.study_plan import Step, StepKind
-from videozoom.experiments.tracking import STEP, open_tracker
+from videozoom.experiments.tracking import open_tracker
 from videozoom.experiments.train import run_cold_start, train_as_configured
 from videozoom.policies.scripted import ZoomRule
 from videozoom.rollout.traces import TraceWriter
@@ -65,15 +59,14 @@ def reinforce(step: Step, folder: Path, needed: list[StepResult]) -> Facts:
     """Run reinforcement learning from the last step that is needed, or from its own last checkpoint."""
     run, config = _run_folder(step, folder), step.config
     data = TrainingData.load(config)
-    resume = latest_checkpoint(run.checkpoints)
-    done = load_trainer_state(resume)["progress"]["iteration"] if resume is not None else 0
-    keep_json_lines(run.metrics_file, lambda row: row[STEP] <= done)
+    name = grpo_name(config)
+    resumption = resume_run(run, [], {name: run.checkpoints})
     with (
         open_tracker(run, wandb=False, wandb_mode="offline", project="", name=step.name, config={}) as tracker,
         TraceWriter(run.traces_file) as traces,
     ):
         evaluator = Evaluator(
-            data.eval, build_protocol(config), traces, config.eval.batch_size, config.seed, finished_episodes(run)
+            data.eval, build_protocol(config), traces, config.eval.batch_size, config.seed, resumption.finished
         )
 
         def evaluate(name: str, policy: "QwenVLPolicy", iteration: int) -> Mapping[str, float]:
@@ -91,7 +84,8 @@ def reinforce(step: Step, folder: Path, needed: list[StepResult]) -> Facts:
             traces=traces,
             tracker=tracker,
             evaluate=evaluate,
-            resume=resume,
+            resume=resumption.checkpoints[name],
+            num_logged=resumption.num_logged[name],
         )
     return {"checkpoint": _place(trained.checkpoint, folder), "cpu_s": trained.progress.cpu_s}
 
@@ -111,7 +105,7 @@ def evaluate(step: Step, folder: Path, needed: list[StepResult]) -> Facts:
         Evaluator(
             tasks, build_protocol(config), traces, config.eval.batch_size, config.seed, finished_episodes(run)
         ).run(contestant)
-    episodes = finished_episodes(run)
+    episodes = evaluated_episodes(run)
     return {"episodes": [episode_row(task, episodes[contestant.name, 0, task.task_id]) for task in tasks]}
 
 
