@@ -123,7 +123,7 @@ def _duration_s(row: dict[str, Any]) -> float:
 
 
 def _has_options(row: dict[str, Any]) -> bool:
-    return row.get("kind", QuestionKind.MULTIPLE_CHOICE) == QuestionKind.MULTIPLE_CHOICE
+    return bool(row.get("kind", QuestionKind.MULTIPLE_CHOICE) == QuestionKind.MULTIPLE_CHOICE)
 
 
 def _kind(row: dict[str, Any]) -> QuestionKind:

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from videozoom.envs.actions import Action, Answer, AskVideo, GetCaption, Malformed, MalformedReason
+from videozoom.envs.answer_texts import read_answer
 from videozoom.envs.captions.episode import CaptionObservation
 from videozoom.envs.captions.tree import LEVELS, CaptionTree, Node, level_of
 from videozoom.envs.messages import Message, Prompt, Role, SampledPart, TextPart
-from videozoom.envs.observation import Turn
+from videozoom.envs.observation import QUESTION_KINDS, Turn
 from videozoom.envs.protocols.boxed import LetterRule, read_letter
 from videozoom.envs.protocols.tagged import TAG_PARSERS, TagRules, find_action, read_call
-from videozoom.envs.protocols.wording import fill, load_wording
-from videozoom.envs.tasks import OPTION_LETTERS
+from videozoom.envs.protocols.wording import NO_FREE_QUESTIONS, fill, load_free_questions, load_wording
+from videozoom.envs.tasks import OPTION_LETTERS, QuestionKind
 
 _CAPTION = ("node", "start", "end", "caption")
 _FILES: dict[str, tuple[str, ...]] = {
@@ -56,12 +57,23 @@ class LongVideoR1Protocol:
             raise ValueError(f"Unknown parser {parser!r}: use one of {', '.join(TAG_PARSERS)}, or TagRules.")
         self.wording = load_wording("longvideo_r1" if prompts is None else prompts, _FILES)
         self.rules = TAG_PARSERS[parser] if isinstance(parser, str) else parser
+        self._free = load_free_questions("longvideo_r1" if prompts is None else prompts, ("captions",))
+        if self.rules.exact_letter:
+            # Published parsers read letters and nothing else.
+            self._free = NO_FREE_QUESTIONS
         lines = (line.partition(":") for line in self.wording["reasons"].splitlines())
         self._reasons = {name.strip(): words.strip() for name, _, words in lines}
 
+    @property
+    def question_kinds(self) -> frozenset[QuestionKind]:
+        """Kinds of questions that there are words for, and that the parser reads."""
+        return frozenset({QuestionKind.MULTIPLE_CHOICE, *self._free.forms})
+
     def prompt(self, observation: CaptionObservation, spoken: Sequence[SampledPart] = ()) -> Prompt:
         """Return the transcript so far; a turn whose text is not in `spoken` is written from its action."""
-        system = fill(self.wording["system"], width=observation["width"])
+        has_options = _kind(observation) is QuestionKind.MULTIPLE_CHOICE
+        answer = "the letter of the right option" if has_options else "the answer"
+        system = fill(self.wording["system"], width=observation["width"], answer=answer)
         messages = [_message(Role.SYSTEM, system), _message(Role.USER, self._first(observation))]
         for number, turn in enumerate(observation["turns"]):
             said = spoken[number] if number < len(spoken) else SampledPart(self._unspoken(turn, observation))
@@ -79,7 +91,10 @@ class LongVideoR1Protocol:
         tag, content = found
         if tag == "tool":
             return read_call(content)
-        num_options = len(observation["options"])
+        kind, num_options = _kind(observation), len(observation["options"])
+        if kind is not QuestionKind.MULTIPLE_CHOICE:
+            answer = read_answer(kind, content)
+            return Malformed(answer) if isinstance(answer, MalformedReason) else Answer(answer)
         if self.rules.exact_letter and content.strip() not in tuple(OPTION_LETTERS):
             return Malformed(MalformedReason.NOT_A_LETTER)
         letter = read_letter(content, num_options, LetterRule.ALONE)
@@ -110,14 +125,17 @@ class LongVideoR1Protocol:
             self._caption((number,), caption, observation)
             for number, caption in enumerate(observation["captions"], start=1)
         ]
+        told = {"duration": _seconds(observation["duration_s"]), "captions": "\n".join(captions)}
+        kind = _kind(observation)
+        if kind is not QuestionKind.MULTIPLE_CHOICE:
+            return self._free.fill(kind, observation["question"], **told)
         return fill(
             self.wording["question"],
             question=observation["question"],
             options="\n".join(
                 f"{letter}. {option}" for letter, option in zip(OPTION_LETTERS, observation["options"], strict=False)
             ),
-            duration=_seconds(observation["duration_s"]),
-            captions="\n".join(captions),
+            **told,
         )
 
     def _reply(self, turn: Turn, observation: CaptionObservation) -> str:
@@ -144,6 +162,10 @@ class LongVideoR1Protocol:
 
     def _unspoken(self, turn: Turn, observation: CaptionObservation) -> str:
         return "" if isinstance(turn.action, Malformed) else self.write(turn.action, "", observation)
+
+
+def _kind(observation: CaptionObservation) -> QuestionKind:
+    return QUESTION_KINDS[observation["question_kind"]]
 
 
 def _message(role: Role, text: str) -> Message:

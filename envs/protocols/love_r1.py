@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Self
 
 from videozoom.envs.actions import Action, Answer, Malformed, MalformedReason, ZoomIn
+from videozoom.envs.answer_texts import read_answer
 from videozoom.envs.messages import Message, Prompt, Role, SampledPart, TextPart, VideoPart
-from videozoom.envs.observation import EPISODE_KINDS, Observation, VideoClip
+from videozoom.envs.observation import EPISODE_KINDS, QUESTION_KINDS, Observation, VideoClip
 from videozoom.envs.overlay import TimestampOverlay
 from videozoom.envs.protocols.boxed import PARSERS, BoxRules, find_box, read_letter, read_span
 from videozoom.envs.protocols.templates import Template, in_place
-from videozoom.envs.tasks import OPTION_LETTERS, EpisodeKind, Span
+from videozoom.envs.protocols.wording import NO_FREE_QUESTIONS, FreeQuestions, load_free_questions
+from videozoom.envs.tasks import OPTION_LETTERS, EpisodeKind, QuestionKind, Span
 
 ZOOM_PREFIX = "I need to zoom in on the video.\n\n"
 ANSWER_PREFIX = "I get the answer.\n\n"
@@ -35,6 +37,9 @@ class LoveR1Prompts:
     question: str
     """Contains `{question}` and `{options}`."""
     instruction: str
+    free: FreeQuestions = NO_FREE_QUESTIONS
+    """Of questions without options, `question_free.txt` and `forms.txt`; a folder without them has multiple choice
+    only."""
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -57,7 +62,7 @@ class LoveR1Prompts:
         for placeholder in ("{question}", "{options}"):
             if placeholder not in texts["question"]:
                 raise ValueError(f"{path / 'question.txt'} must contain {placeholder}.")
-        return cls(**texts)
+        return cls(**texts, free=load_free_questions(folder))
 
 
 class LoveR1Protocol:
@@ -114,6 +119,11 @@ class LoveR1Protocol:
         self.force_answer, self.force_after_malformed = force_answer, force_after_malformed
         self.overlay = TimestampOverlay(timestamp_colour, timestamp_scale, timestamp_plate) if timestamps else None
 
+    @property
+    def question_kinds(self) -> frozenset[QuestionKind]:
+        """Kinds of questions that there are words for."""
+        return frozenset({QuestionKind.MULTIPLE_CHOICE, *self.prompts.free.forms})
+
     def without_instruction(self) -> Self:
         """Return the same protocol without its instruction, as in the paper's first training stage."""
         twin = copy.copy(self)
@@ -146,14 +156,20 @@ class LoveR1Protocol:
         content = find_box(text, self.rules.box, self.rules.end)
         if content is None:
             return Malformed(MalformedReason.NO_BOX)
-        if not self.rules.require_prefix and not forced:
+        kind = QUESTION_KINDS[observation["question_kind"]]
+        # Where the answer is a span, too, only the prefix can tell.
+        is_open_to_both = not self.rules.require_prefix and not forced
+        if is_open_to_both and not (prefix and kind is QuestionKind.TEMPORAL_GROUNDING):
             prefix = ZOOM_PREFIX if content.strip().startswith("[") else ANSWER_PREFIX
         if prefix == ZOOM_PREFIX:
             rules = self.rules
             span = read_span(content, rules.integers_only, spaces=rules.spaces, lowest_two=rules.lowest_two)
             return ZoomIn(span) if isinstance(span, Span) else Malformed(span)
-        letter = read_letter(content, len(observation["options"]), self.rules.letter)
-        return Malformed(letter) if isinstance(letter, MalformedReason) else Answer(letter)
+        if kind is QuestionKind.MULTIPLE_CHOICE:
+            answer = read_letter(content, len(observation["options"]), self.rules.letter)
+        else:
+            answer = read_answer(kind, content)
+        return Malformed(answer) if isinstance(answer, MalformedReason) else Answer(answer)
 
     def write(self, action: Action, reasoning: str, observation: Observation) -> str:
         """Return the completion that `parse` reads as `action`.
@@ -161,8 +177,8 @@ class LoveR1Protocol:
         With whole seconds only, a span is widened to them.
 
         Raises:
-            ValueError: if `action` is malformed, if the step forces the other kind of action, or if `reasoning` itself
-                holds a box.
+            ValueError: if `action` is malformed, if the step forces the other kind of action, if `reasoning` itself
+                holds a box, or if an answer would be read otherwise.
         """
         if not isinstance(action, ZoomIn | Answer):
             raise ValueError(f"This action has no text, only a zoom or an answer has: {action}.")
@@ -173,7 +189,10 @@ class LoveR1Protocol:
         if forced not in ("", prefix):
             raise ValueError(f"This step forces {forced.strip()!r}; {action} cannot be written.")
         box = self._write_span(action.span_s) if isinstance(action, ZoomIn) else action.text
-        return ("" if forced else prefix) + (f"{reasoning} " if reasoning else "") + f"\\boxed{{{box}}}"
+        text = ("" if forced else prefix) + (f"{reasoning} " if reasoning else "") + f"\\boxed{{{box}}}"
+        if isinstance(action, Answer) and not observation["options"] and find_box(text, self.rules.box) != box:
+            raise ValueError(f"The answer {action.text!r} cannot stand in a box: its braces do not match.")
+        return text
 
     def _forced_prefix(self, observation: Observation) -> str:
         """Return the prefix the step forces, empty if the agent may choose.
@@ -211,6 +230,9 @@ class LoveR1Protocol:
         return clip if self.overlay is None else self.overlay(clip)
 
     def _question(self, observation: Observation) -> str:
+        kind = QUESTION_KINDS[observation["question_kind"]]
+        if kind is not QuestionKind.MULTIPLE_CHOICE:
+            return self.prompts.free.fill(kind, observation["question"])
         lines = (f"{letter}. {option}" for letter, option in zip(OPTION_LETTERS, observation["options"], strict=False))
         values = {"question": observation["question"], "options": "\n".join(lines)}
         return _PLACEHOLDER.sub(lambda match: values[match.group(1)], self.prompts.question)

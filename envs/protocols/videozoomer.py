@@ -13,11 +13,11 @@ from typing import Self
 
 from videozoom.envs.actions import Action, Answer, Malformed, MalformedReason, ZoomIn
 from videozoom.envs.messages import Message, Prompt, Role, SampledPart, TextPart, VideoPart
-from videozoom.envs.observation import EPISODE_KINDS, Observation, Turn, VideoClip
-from videozoom.envs.protocols.wording import fill, load_wording
+from videozoom.envs.observation import EPISODE_KINDS, QUESTION_KINDS, Observation, Turn, VideoClip
+from videozoom.envs.protocols.wording import fill, load_free_questions, load_wording
 from videozoom.envs.protocols.zoom_tags import ANSWER, THINK, ZOOM, find_action, read_answer, read_request
 from videozoom.envs.sampling import FRAMES_PER_PATCH, num_frames_at
-from videozoom.envs.tasks import OPTION_LETTERS, EpisodeKind, Span
+from videozoom.envs.tasks import OPTION_LETTERS, EpisodeKind, QuestionKind, Span
 
 Part = TextPart | VideoPart | SampledPart
 
@@ -103,8 +103,14 @@ class VideoZoomerProtocol:
         self.frames = self.preset.frames if frames is None else FrameLayout(frames)
         self.max_frames, self.fps = max_frames, fps
         self.wording = load_wording("videozoomer" if prompts is None else prompts, _files(self.preset))
+        self._free = load_free_questions("videozoomer" if prompts is None else prompts)
         lines = (line.partition(":") for line in self.wording["reasons"].splitlines())
         self._reasons = {name.strip(): words.strip() for name, _, words in lines}
+
+    @property
+    def question_kinds(self) -> frozenset[QuestionKind]:
+        """Kinds of questions that there are words for."""
+        return frozenset({QuestionKind.MULTIPLE_CHOICE, *self._free.forms})
 
     def without_instruction(self) -> Self:
         """Return the same protocol without a word about zooming: for supervised learning of reading alone."""
@@ -131,9 +137,9 @@ class VideoZoomerProtocol:
         if isinstance(found, MalformedReason):
             return Malformed(found)
         if found.tag == ANSWER:
-            letter = read_answer(found.content, len(observation["options"]))
-            is_reason = isinstance(letter, MalformedReason)
-            return Malformed(letter) if is_reason else Answer(letter, found.is_well_formed)
+            answer = read_answer(found.content, len(observation["options"]), _kind(observation))
+            is_reason = isinstance(answer, MalformedReason)
+            return Malformed(answer) if is_reason else Answer(answer, found.is_well_formed)
         zoom = read_request(found.content)
         if isinstance(zoom, MalformedReason):
             return Malformed(zoom)
@@ -153,6 +159,8 @@ class VideoZoomerProtocol:
         if any(f"<{slash}{tag}>" in reasoning for slash in ("", "/") for tag in (THINK, ZOOM, ANSWER)):
             raise ValueError(f"Reasoning must not contain <{THINK}>, <{ZOOM}>, <{ANSWER}> or their ends.")
         if isinstance(action, Answer):
+            if any(f"<{slash}{tag}>" in action.text for slash in ("", "/") for tag in (ZOOM, ANSWER)):
+                raise ValueError(f"An answer must not contain <{ZOOM}>, <{ANSWER}> or their ends.")
             content = f"\\boxed{{{action.text}}}" if self.preset.is_answer_boxed else action.text
             return f"<{THINK}>{reasoning}</{THINK}><{ANSWER}>{content}</{ANSWER}>"
         start, end = map(_number, action.span_s)
@@ -165,10 +173,17 @@ class VideoZoomerProtocol:
         return Message(Role.SYSTEM, (TextPart(text),))
 
     def _first(self, observation: Observation) -> Message:
-        lines = [f"{letter}. {text}" for letter, text in zip(OPTION_LETTERS, observation["options"], strict=False)]
-        question = fill(self.wording["question"], question=observation["question"], options="\n".join(lines))
         notice = self._notice(0, observation)
-        return Message(Role.USER, (*self._shown(observation["fast_view"]), TextPart(f"\n{question.rstrip()}{notice}")))
+        return Message(
+            Role.USER, (*self._shown(observation["fast_view"]), TextPart(f"\n{self._question(observation)}{notice}"))
+        )
+
+    def _question(self, observation: Observation) -> str:
+        kind = _kind(observation)
+        if kind is not QuestionKind.MULTIPLE_CHOICE:
+            return self._free.fill(kind, observation["question"])
+        lines = [f"{letter}. {text}" for letter, text in zip(OPTION_LETTERS, observation["options"], strict=False)]
+        return fill(self.wording["question"], question=observation["question"], options="\n".join(lines)).rstrip()
 
     def _reply(self, turn: Turn, number: int, observation: Observation) -> Message:
         """Return what the agent is told after its turn of that number, from 0."""
@@ -242,6 +257,10 @@ def _files(preset: VideoZoomerPreset) -> dict[str, tuple[str, ...]]:
         "zoom_round": (),
         "reasons": (),
     }
+
+
+def _kind(observation: Observation) -> QuestionKind:
+    return QUESTION_KINDS[observation["question_kind"]]
 
 
 def _is_zoom_step(observation: Observation) -> bool:

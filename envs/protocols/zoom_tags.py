@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from videozoom.envs import answer_texts
 from videozoom.envs.actions import MalformedReason, ZoomIn
 from videozoom.envs.protocols.boxed import BoxChoice, LetterRule, find_box, read_letter
-from videozoom.envs.tasks import Span
+from videozoom.envs.tasks import QuestionKind, Span
 
 ZOOM, ANSWER, THINK = "video_zoom", "answer", "think"
 
@@ -89,10 +90,13 @@ def read_request(content: str) -> ZoomIn | MalformedReason:
     return ZoomIn(Span(start_s, end_s), fps)
 
 
-def read_answer(content: str, num_options: int) -> str | MalformedReason:
+def read_answer(
+    content: str, num_options: int, kind: QuestionKind = QuestionKind.MULTIPLE_CHOICE
+) -> str | MalformedReason:
     r"""Return the option letter of an answer, upper case: a letter alone, or followed by punctuation.
 
-    `\boxed{}`, asterisks and words like `Answer:` around it do not count.
+    `\boxed{}`, asterisks and words like `Answer:` around it do not count, except that the words of a text are its own.
+    Questions without options are answered by what their kind asks for.
 
     Departs from VideoZoomer's released code, which does not read `(A)`, `A)`, `a` and `Answer: A`, and takes the last
     capital before a full stop for an answer: S in `A. the U.S.`.
@@ -105,7 +109,11 @@ def read_answer(content: str, num_options: int) -> str | MalformedReason:
     """
     box = find_box(content, BoxChoice.LAST)
     bare = (content if box is None else box).strip(" \t\r\n*")
+    if kind in (QuestionKind.TRANSCRIPTION, QuestionKind.OPEN):
+        return answer_texts.read_answer(kind, bare)
     lead = _LEAD.match(bare)
+    if kind is not QuestionKind.MULTIPLE_CHOICE:
+        return answer_texts.read_answer(kind, bare[lead.end() :] if lead else bare)
     return read_letter(bare[lead.end() :].lstrip("* ") if lead else bare, num_options, LetterRule.ALONE)
 
 

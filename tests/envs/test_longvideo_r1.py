@@ -24,6 +24,7 @@ def observe(**changes: Any) -> CaptionObservation:
         "width": 4,
         "duration_s": 130.0,
         "question": "Who barks?",
+        "question_kind": 0,
         "options": ("bars", "lines", "dots", "rings"),
         "step": 0,
         "max_steps": 5,

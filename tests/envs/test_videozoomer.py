@@ -338,7 +338,8 @@ def test_every_reason_that_a_round_can_have_has_words() -> None:
     reasons = {line.partition(":")[0] for line in PROTOCOL.wording["reasons"].splitlines()}
     outputs = {expected.value for _, expected in OUTPUTS if isinstance(expected, MalformedReason)}
     rules = {"not_a_span", "reversed", "out_of_bounds", "too_short", "too_long", "too_many_frames", "too_few_frames"}
-    assert outputs | rules | {"repeated", "not_allowed"} == reasons
+    kinds = {"not_a_number", "not_a_text"}
+    assert outputs | rules | kinds | {"repeated", "not_allowed"} == reasons
 
 
 def test_the_last_round_is_told_so_and_no_other() -> None:
