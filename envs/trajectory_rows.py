@@ -33,6 +33,8 @@ def trajectory_row(
     advantage: float | None = None,
     error: str | None = None,
     sampling: TraceRow | None = None,
+    max_steps: int | None = None,
+    num_clip_frames: int | None = None,
 ) -> dict[str, Any]:
     """Return a finished episode as plain data.
 
@@ -52,6 +54,8 @@ def trajectory_row(
         advantage: What the learner was given, `None` outside training.
         error: Why the video could not be read, with status `error_decode`.
         sampling: How tokens were drawn, `None` for scripted policies.
+        max_steps: How many steps the episode might have taken.
+        num_clip_frames: Frames of all slow clips that were shown.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -69,6 +73,8 @@ def trajectory_row(
         "advantage": advantage,
         "error": error,
         "sampling": sampling,
+        "max_steps": max_steps,
+        "num_clip_frames": num_clip_frames,
         "steps": list(steps),
         "task": _task_row(task),
     }

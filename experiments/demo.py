@@ -21,8 +21,10 @@ from videozoom.experiments.build import (
 from videozoom.experiments.build_training import TrainingData, grpo_name
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import dump_config
-from videozoom.experiments.evaluate import Evaluator, model_contestant, scripted_contestant
+from videozoom.experiments.contestants import model_contestant, scripted_contestant
+from videozoom.experiments.evaluate import Evaluator
 from videozoom.experiments.grpo_training import Trained
+from videozoom.experiments.open_traces import open_traces
 from videozoom.experiments.progress import console
 from videozoom.experiments.report import write_report
 from videozoom.experiments.result_rows import eval_metrics, print_results
@@ -61,7 +63,7 @@ def run_demo(config: Config, *, overwrite: bool = False) -> dict[str, Any]:
     run = RunFolder.create(config.run_dir, dump_config(config), seed=config.seed, overwrite=overwrite)
     console.print(f"videozoom demo, seed {config.seed}: everything goes to {config.run_dir}", markup=False)
     tracker = open_tracker(run, **config.tracking.model_dump(), name=config.name, config=config.model_dump(mode="json"))
-    with tracker, TraceWriter(run.traces_file) as traces:
+    with tracker, open_traces(run, config) as traces:
         rows = _Demo(config, run, data, tracker, traces).run()
     results: dict[str, Any] = {
         "rows": [rows[name] for name in ROW_ORDER if name in rows],

@@ -23,6 +23,7 @@ from videozoom.experiments.config_endpoint import UNDECIDING
 from videozoom.experiments.config_files import dump_config, load_config
 from videozoom.experiments.contestants import MODEL, Contestant, build_contestant
 from videozoom.experiments.errors import UserError
+from videozoom.experiments.open_traces import open_traces
 from videozoom.experiments.progress import console, progress
 from videozoom.experiments.result_rows import failure_note, print_probes, print_results, results_row
 from videozoom.experiments.run_folder import RunFolder
@@ -127,7 +128,7 @@ def run_eval(config: Config, *, resume: bool = False, overwrite: bool = False) -
     run = _folder(config, resume=resume, overwrite=overwrite)
     frames = build_frames(config)
     contestants = [build_contestant(config, name, tasks, frames, model) for name in config.eval.policies]
-    with TraceWriter(run.traces_file) as traces:
+    with open_traces(run, config) as traces:
         evaluator = Evaluator(
             tasks, build_protocol(config), traces, config.eval.batch_size, config.seed, finished_episodes(run)
         )

@@ -11,6 +11,7 @@ from videozoom.experiments.build_training import TrainingData, grpo_name
 from videozoom.experiments.config_files import dump_config
 from videozoom.experiments.contestants import MODEL, model_contestant, scripted_contestant
 from videozoom.experiments.evaluate import Evaluator, evaluated_episodes, finished_episodes
+from videozoom.experiments.open_traces import open_traces
 from videozoom.experiments.result_rows import eval_metrics
 from videozoom.experiments.resuming import resume_run
 from videozoom.experiments.run_folder import RunFolder
@@ -19,7 +20,6 @@ from videozoom.experiments.study_plan import Step, StepKind
 from videozoom.experiments.tracking import open_tracker
 from videozoom.experiments.train import run_cold_start, train_as_configured
 from videozoom.policies.scripted import ZoomRule
-from videozoom.rollout.traces import TraceWriter
 
 if TYPE_CHECKING:
     from videozoom.policies.qwen_vl import QwenVLPolicy
@@ -63,7 +63,7 @@ def reinforce(step: Step, folder: Path, needed: list[StepResult]) -> Facts:
     resumption = resume_run(run, [], {name: run.checkpoints})
     with (
         open_tracker(run, wandb=False, wandb_mode="offline", project="", name=step.name, config={}) as tracker,
-        TraceWriter(run.traces_file) as traces,
+        open_traces(run, config) as traces,
     ):
         evaluator = Evaluator(
             data.eval, build_protocol(config), traces, config.eval.batch_size, config.seed, resumption.finished
@@ -101,7 +101,7 @@ def evaluate(step: Step, folder: Path, needed: list[StepResult]) -> Facts:
     else:
         answerer = model.greedy(config.eval.max_new_tokens)
         contestant = scripted_contestant(config, ZoomRule(step.policy), tasks, frames, answerer)
-    with TraceWriter(run.traces_file) as traces:
+    with open_traces(run, config) as traces:
         Evaluator(
             tasks, build_protocol(config), traces, config.eval.batch_size, config.seed, finished_episodes(run)
         ).run(contestant)

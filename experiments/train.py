@@ -33,10 +33,12 @@ from videozoom.experiments.checkpoints import (
 from videozoom.experiments.cold_start import ColdStart
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import dump_config
-from videozoom.experiments.evaluate import Evaluator, model_contestant
+from videozoom.experiments.contestants import model_contestant
+from videozoom.experiments.evaluate import Evaluator
 from videozoom.experiments.grpo_settings import ModelSource
 from videozoom.experiments.grpo_training import Schedule, Trained, train_grpo
 from videozoom.experiments.interrupts import StopRequest
+from videozoom.experiments.open_traces import open_traces
 from videozoom.experiments.report import write_report
 from videozoom.experiments.restarts import restarting
 from videozoom.experiments.result_rows import eval_metrics, print_results
@@ -86,7 +88,7 @@ def _train(config: Config, run: RunFolder, data: TrainingData) -> list[dict[str,
         run, [stage.name for stage in config.cold_start.stages], {grpo_name(config): run.checkpoints}
     )
     tracker = open_tracker(run, **config.tracking.model_dump(), name=config.name, config=config.model_dump(mode="json"))
-    with tracker, TraceWriter(run.traces_file) as traces:
+    with tracker, open_traces(run, config) as traces:
         return _Training(config, run, data, tracker, traces, resumption).run()
 
 

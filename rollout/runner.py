@@ -120,4 +120,6 @@ class _Episode:
             spans_s=facts.spans_s,
             reward=self._info["reward_breakdown"],
             error=self._info.get("error"),
+            max_steps=self._spec.max_steps,
+            num_clip_frames=facts.num_clip_frames,
         )

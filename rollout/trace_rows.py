@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from videozoom.envs.actions import Answer, Malformed, ZoomIn
 from videozoom.envs.messages import Prompt
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.envs.trajectory_rows import (
@@ -17,10 +18,10 @@ from videozoom.envs.trajectory_rows import (
 )
 from videozoom.policies.base import Completion, FinishReason
 from videozoom.policies.sampling import Sampling
-from videozoom.rewards.facts import RewardBreakdown
+from videozoom.rewards.facts import EpisodeFacts, RewardBreakdown
 from videozoom.rollout.types import Step, Trajectory
 
-__all__ = ["SCHEMA_VERSION", "TraceRow", "task_from_row", "trace_row", "trajectory_from_row"]
+__all__ = ["SCHEMA_VERSION", "TraceRow", "facts_of", "task_from_row", "trace_row", "trajectory_from_row"]
 
 
 def trace_row(
@@ -58,6 +59,8 @@ def trace_row(
         advantage=advantage,
         error=trajectory.error,
         sampling=_sampling_row(trajectory),
+        max_steps=trajectory.max_steps,
+        num_clip_frames=trajectory.num_clip_frames,
     )
 
 
@@ -102,6 +105,29 @@ def trajectory_from_row(row: TraceRow) -> Trajectory:
             row["reward"]["total"], dict(row["reward"]["parts"]), is_right=row["reward"].get("is_right")
         ),
         error=row["error"],
+        max_steps=row.get("max_steps"),
+        num_clip_frames=row.get("num_clip_frames"),
+    )
+
+
+def facts_of(trajectory: Trajectory) -> EpisodeFacts:
+    """Return what rewards may look at.
+
+    Raises:
+        ValueError: The trajectory comes from a file of version 1, which does not tell how many frames it was shown.
+    """
+    if trajectory.num_clip_frames is None:
+        raise ValueError("the trace does not tell how many frames were shown")
+    actions = [step.action for step in trajectory.steps]
+    return EpisodeFacts(
+        kind=trajectory.kind,
+        status=trajectory.status,
+        answer=trajectory.answer,
+        spans_s=trajectory.spans_s,
+        num_steps=len(actions),
+        num_malformed=sum(isinstance(action, Malformed) for action in actions),
+        num_ill_formed=sum(isinstance(action, ZoomIn | Answer) and not action.is_well_formed for action in actions),
+        num_clip_frames=trajectory.num_clip_frames,
     )
 
 

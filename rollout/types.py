@@ -37,6 +37,10 @@ class Trajectory:
     reward: RewardBreakdown
     error: str | None = None
     """Why the video could not be read, with status `error_decode`."""
+    max_steps: int | None = None
+    """How many steps it might have taken; `None` where nobody wrote it down, as the number of frames."""
+    num_clip_frames: int | None = None
+    """Frames of all slow clips that were shown."""
 
     @property
     def is_masked(self) -> bool:

@@ -78,6 +78,8 @@ class RecordTrajectory(gymnasium.Wrapper[Observation, Any, Observation, Any], Re
             reward=info["reward_breakdown"],
             steps=self._steps,
             error=info.get("error"),
+            max_steps=self._env.snapshot().max_steps,
+            num_clip_frames=facts.num_clip_frames,
         )
         append_json_line(self.path, row)
         self._num_written += 1

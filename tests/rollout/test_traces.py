@@ -9,8 +9,8 @@ import pytest
 from videozoom.envs.actions import Action, Answer, AskVideo, GetCaption, ZoomIn
 from videozoom.envs.tasks import EpisodeKind, Span
 from videozoom.rollout.groups import GroupSpec, sample_groups
-from videozoom.rollout.trace_rows import task_from_row, trace_row, trajectory_from_row
-from videozoom.rollout.traces import TraceWriter, read_traces
+from videozoom.rollout.trace_rows import facts_of, task_from_row, trace_row, trajectory_from_row
+from videozoom.rollout.traces import TraceWriter, read_runs, read_traces
 from videozoom.rollout.types import Group
 
 
@@ -131,3 +131,63 @@ def test_every_action_comes_back(world: SimpleNamespace, action: Action) -> None
     row = trace_row(group.task, trajectory, phase="train", policy="grpo", iteration=0)
     loaded = trajectory_from_row(json.loads(json.dumps(row)))
     assert [step.action for step in loaded.steps] == [action]
+
+
+def test_an_episode_that_ended_otherwise_the_second_time_takes_the_place_of_the_first_for_readers(
+    tmp_path: Path, rows: list[dict[str, Any]]
+) -> None:
+    path = tmp_path / "traces.jsonl"
+    other = {**rows[0], "answer": "C"}
+    with TraceWriter(path) as writer:
+        writer.write(rows)
+        before = path.read_bytes()
+        assert writer.write([rows[0], other]) == 1
+        # The same once more changes nothing.
+        assert writer.write([other]) == 0
+    with TraceWriter(path) as writer:
+        assert writer.write([other]) == 0
+        assert writer.write([{**rows[0], "answer": "D"}]) == 1
+    # Nothing that was written is gone.
+    assert path.read_bytes().startswith(before)
+    assert len(path.read_text().splitlines()) == len(rows) + 2
+    read = list(read_traces(path))
+    assert [row["answer"] for row in read] == [*(row["answer"] for row in rows[1:]), "D"]
+    assert [row.get("attempt") for row in read] == [*[None] * (len(rows) - 1), 3]
+
+
+def test_what_a_run_was_made_with_stands_once_in_its_file(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    path = tmp_path / "traces.jsonl"
+    first, second = {"packages": {"torch": "2.13"}}, {"packages": {"torch": "2.14"}}
+    with TraceWriter(path, first) as writer:
+        writer.write(rows[:2])
+        writer.write(rows[2:3])
+    with TraceWriter(path, first) as writer:
+        writer.write(rows[3:4])
+    with TraceWriter(path, second) as writer:
+        writer.write(rows[4:6])
+    lines = [json.loads(line)["run"] for line in path.read_text().splitlines()]
+    assert [len(line) > 1 for line in lines] == [True, False, False, False, True, False]
+    runs = read_runs(path)
+    assert [runs[row["run"]["id"]]["packages"]["torch"] for row in read_traces(path)] == ["2.13"] * 4 + ["2.14"] * 2
+    assert task_from_row(lines_of(path)[0]) == task_from_row(rows[0])
+
+
+def test_a_torn_first_line_is_told_again(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    path, run = tmp_path / "traces.jsonl", {"python": "3.11"}
+    with TraceWriter(path, run) as writer:
+        writer.write(rows[:1])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    with TraceWriter(path, run) as writer:
+        writer.write(rows[:1])
+    assert path.read_bytes() == whole
+
+
+def test_a_trace_of_version_1_does_not_pretend_to_know_the_frames(rows: list[dict[str, Any]]) -> None:
+    old = {name: value for name, value in rows[0].items() if name not in ("num_clip_frames", "max_steps")}
+    with pytest.raises(ValueError, match="does not tell how many frames"):
+        facts_of(trajectory_from_row(old))
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
