@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from videozoom.envs.caption_tree_env import CaptionTreeEnv
 from videozoom.envs.generated.generate import generate
-from videozoom.envs.observation import VideoDecodeError
+from videozoom.envs.observation import FrameSource, VideoDecodeError
 from videozoom.envs.protocols.longvideo_r1 import LongVideoR1Protocol
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
 from videozoom.envs.protocols.videozoomer import VideoZoomerProtocol
@@ -181,7 +181,7 @@ def build_protocol(config: Config) -> LoveR1Protocol | VideoZoomerProtocol | Lon
 
 
 def build_env_maker(
-    config: Config, tasks: tuple[Task, ...], frames: VideoStore, *, span_rules: SpanRules | None = None
+    config: Config, tasks: tuple[Task, ...], frames: FrameSource, *, span_rules: SpanRules | None = None
 ) -> MakeEnv:
     """Return a function that makes environments sharing what they read from; `span_rules` replaces the config's.
 

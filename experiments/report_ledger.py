@@ -36,10 +36,7 @@ class StepCost:
 
 
 def visual_tokens(row: TraceRow) -> int:
-    """Return the visual tokens of an episode's largest prompt: each frame that was shown counts once.
-
-    Steps of rules have no tokens; those of a model that answers for them have.
-    """
+    """Return the visual tokens of an episode's largest prompt, as `result_rows.visual_tokens` does."""
     return max((int(step["num_visual_tokens"]) for step in row["steps"]), default=0)
 
 

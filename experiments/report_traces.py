@@ -142,7 +142,8 @@ def step_kinds(row: TraceRow) -> list[tuple[TraceRow, StepKind]]:
 
 def is_right_row(row: TraceRow) -> bool:
     """Return whether an episode ended with the right answer."""
-    return is_right(task_from_row(row), row["answer"])
+    said = row["reward"].get("is_right")
+    return is_right(task_from_row(row), row["answer"]) if said is None else bool(said)
 
 
 def correct_by_task(rows: Iterable[TraceRow]) -> dict[str, float]:

@@ -42,6 +42,14 @@ def results_row(policy: str, pairs: Sequence[tuple[Task, Trajectory]]) -> dict[s
     }
 
 
+def visual_tokens(trajectory: Trajectory) -> int:
+    """Return the visual tokens of an episode's largest prompt: each frame that was shown counts once.
+
+    Steps of rules have no tokens; those of a model that answers for them have.
+    """
+    return max((step.completion.num_visual_tokens for step in trajectory.steps), default=0)
+
+
 def failure_note(rows: Sequence[Mapping[str, Any]]) -> str | None:
     """Return how many replies of a chat server were of no use; `None` if all were."""
     num_failed = sum(row["num_failed_replies"] for row in rows)
@@ -81,6 +89,39 @@ def print_results(rows: Sequence[Mapping[str, Any]]) -> None:
             *(_number(row.get(name), digits) for name, digits in _PLAIN_COLUMNS.items()),
         )
     console.print(table)
+
+
+def print_probes(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Print the tables of probes, audit and budgets, as far as there are any."""
+    from rich.table import Table
+
+    titles = {"probes": ("probe", "Probes: one thing taken away"), "audit": ("zooms", "Zooms replaced")}
+    for name, (key, title) in titles.items():
+        if not tables.get(name):
+            continue
+        table = Table(title=title, box=None, padding=(0, 1, 0, 0), pad_edge=False)
+        for column in (key, "right %", "difference, points", "right to wrong", "wrong to right", "tasks"):
+            table.add_column(column, justify="left" if column == key else "right", no_wrap=True)
+        for row in tables[name]:
+            counts = (row.get("num_right_to_wrong"), row.get("num_wrong_to_right"), row["num_tasks"])
+            accuracy = _with_interval(row["accuracy"], row["accuracy_ci95"])
+            table.add_row(str(row[key]), accuracy, _points(row), *(_number(it, 0) for it in counts))
+        console.print(table)
+    if tables.get("budgets"):
+        table = Table(title="Uniform frames of the whole video", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+        for column in ("frames", "visual tokens", "right %"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for row in tables["budgets"]:
+            accuracy = _with_interval(row["accuracy"], row["accuracy_ci95"])
+            table.add_row(str(row["num_frames"]), _number(row["visual_tokens_mean"], 0), accuracy)
+        console.print(table)
+
+
+def _points(row: Mapping[str, Any]) -> str:
+    if row.get("difference") is None:
+        return "-"
+    low, high = (f"{100 * end:+.1f}" for end in row["difference_ci95"])
+    return f"{100 * row['difference']:+.1f} ({low} to {high})"
 
 
 _PLAIN_COLUMNS = {

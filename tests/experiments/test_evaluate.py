@@ -13,8 +13,9 @@ from videozoom.envs.tasks import Span, Task
 from videozoom.experiments.build import build_env_maker, build_policy, build_tasks
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import load_config
+from videozoom.experiments.contestants import Contestant, scripted_contestant
 from videozoom.experiments.errors import UserError
-from videozoom.experiments.evaluate import Contestant, Evaluator, finished_episodes, run_eval, scripted_contestant
+from videozoom.experiments.evaluate import Evaluator, finished_episodes, run_eval
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.policies.base import Completion, Request
 from videozoom.policies.scripted import ScriptedPolicy, ZoomRule
