@@ -52,7 +52,7 @@ def is_death(error: Exception, manager: Any) -> bool:
 
 def _is_dead(learner: Any) -> bool:
     try:
-        ray.get(learner.ping.remote(), timeout=_ANSWER_S)
+        ray.get(learner.__ray_ready__.remote(), timeout=_ANSWER_S)
     except RayActorError:
         return True
     except RayError:
