@@ -24,7 +24,7 @@ from videozoom.envs.video_store import Resize, VideoStore
 from videozoom.envs.video_zoom import VideoZoomEnv
 from videozoom.envs.videos.reader import Backend, build_reader
 from videozoom.experiments.build_captions import build_caption_env_maker, check_captions
-from videozoom.experiments.build_rubric import build_rubric
+from videozoom.experiments.build_rubric import build_rubric, check_judge
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_data import DataSource
 from videozoom.experiments.errors import UserError
@@ -47,7 +47,8 @@ def check_config(config: Config, *, may_be_endpoint: bool = False) -> None:
         may_be_endpoint: Whether a chat server will do, which acts and does not learn.
 
     Raises:
-        UserError: prompt texts cannot be used, a chat server is to learn, or the key of one is not there.
+        UserError: prompt texts cannot be used, a chat server is to learn, or the key of one is not there (the judge's,
+            too).
         CheckpointError: `policy.checkpoint`, or that of a captioner, cannot be used.
         BackendError: the package of `video.backend` is missing or cannot be loaded.
         AttentionBackendError: this torch has no `policy.text_attention`.
@@ -58,6 +59,7 @@ def check_config(config: Config, *, may_be_endpoint: bool = False) -> None:
             "looked into; set policy.kind=qwen_vl and policy.checkpoint"
         )
     build_protocol(config)
+    check_judge(config)
     if config.env.kind == "caption_tree":
         check_captions(config)
     # Asking for its version loads the library.
@@ -186,8 +188,10 @@ def build_env_maker(
     """Return a function that makes environments sharing what they read from; `span_rules` replaces the config's.
 
     Raises:
-        UserError: captions are to come from the truth of videos that are not generated.
+        UserError: captions are to come from the truth of videos that are not generated, or a question is of a kind that
+            the protocol does not know.
     """
+    _check_questions(config, tasks)
     if config.env.kind == "caption_tree":
         return build_caption_env_maker(config, tasks)
     rules = span_rules or SpanRules(**config.env.span_rules.model_dump())
@@ -196,6 +200,17 @@ def build_env_maker(
     return partial(
         VideoZoomEnv, [longest], frames, build_rubric(config), config.env.max_steps, rules, config.env.mask_unreadable
     )
+
+
+def _check_questions(config: Config, tasks: tuple[Task, ...]) -> None:
+    known = build_protocol(config).question_kinds
+    wrong = next((task for task in tasks if task.kind not in known), None)
+    if wrong is not None:
+        raise UserError(
+            f"task {wrong.task_id!r} is of kind {wrong.kind}, but with its prompt texts and parser protocol "
+            f"{config.protocol.name} asks only: {', '.join(sorted(known))}; choose others with protocol.prompts and "
+            "protocol.parser, or leave such tasks out"
+        )
 
 
 def evidence_length_s(tasks: tuple[Task, ...]) -> float:

@@ -22,11 +22,12 @@ from videozoom.experiments.config_captions import Seer, Shown
 from videozoom.experiments.config_endpoint import UNDECIDING
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.grpo_settings import ModelSource
+from videozoom.experiments.policy_on_use import PolicyOnUse
 from videozoom.policies.captioners import PolicyCaptioner, PolicyVideoQA
 from videozoom.policies.sampling import Sampling
 
 if TYPE_CHECKING:
-    from videozoom.policies.base import Completion, Policy, Request
+    from videozoom.policies.base import Policy
 
 
 def check_captions(config: Config) -> None:
@@ -101,23 +102,6 @@ def build_video_qa(config: Config, tasks: Sequence[Task]) -> VideoQA | None:
     name = _name(config, seer, captions.question)
     video_qa = PolicyVideoQA(PolicyOnUse(_maker(seer)), _frames(config, captions.question), name, seer.prompts)
     return KeptVideoQA(video_qa, _kept(config))
-
-
-class PolicyOnUse:
-    """A policy that is made when it first acts; a pickled copy makes its own."""
-
-    def __init__(self, make: "Callable[[], Policy]") -> None:
-        self._make = make
-        self._policy: Policy | None = None
-
-    def act(self, requests: "Sequence[Request]") -> "list[Completion]":
-        """Return one completion per request, in order."""
-        if self._policy is None:
-            self._policy = self._make()
-        return self._policy.act(requests)
-
-    def __reduce__(self) -> "tuple[object, ...]":
-        return PolicyOnUse, (self._make,)
 
 
 def _maker(seer: Seer) -> "Callable[[], Policy]":

@@ -10,8 +10,15 @@ from videozoom.policies.endpoint import EndpointPolicy, PrefixMode
 from videozoom.policies.sampling import Sampling
 
 
-def build_endpoint(settings: Endpoint, sampling: Sampling) -> EndpointPolicy:
+def build_endpoint(
+    settings: Endpoint, sampling: Sampling | None = None, *, name: str = "policy.endpoint"
+) -> EndpointPolicy:
     """Return the policy behind a chat server; nothing is sent yet.
+
+    Args:
+        settings: Of the server.
+        sampling: How it draws tokens.
+        name: Where the settings stand in a configuration.
 
     Raises:
         UserError: the variable that should hold the key is not set.
@@ -19,7 +26,7 @@ def build_endpoint(settings: Endpoint, sampling: Sampling) -> EndpointPolicy:
     """
     client = ChatClient(
         settings.base_url,
-        key=_key(settings.api_key_env),
+        key=_key(settings.api_key_env, name),
         key_name=settings.api_key_env or "the key",
         timeout_s=settings.timeout_s,
         max_parallel=settings.max_parallel,
@@ -35,13 +42,12 @@ def build_endpoint(settings: Endpoint, sampling: Sampling) -> EndpointPolicy:
     )
 
 
-def _key(variable: str | None) -> str | None:
+def _key(variable: str | None, name: str) -> str | None:
     if variable is None:
         return None
     key = os.environ.get(variable, "").strip()
     if not key:
         raise UserError(
-            f"policy.endpoint.api_key_env names {variable}, which is not set; export it, or give null for a server "
-            "without keys"
+            f"{name}.api_key_env names {variable}, which is not set; export it, or give null for a server without keys"
         )
     return key

@@ -27,6 +27,7 @@ USER_ERRORS = frozenset(
         "videozoom.policies.qwen_checkpoint.CheckpointError",
         "videozoom.policies.token_tree.TokenBudgetError",
         "videozoom.policies.tree_attention.TextModelError",
+        "videozoom.rewards.judges.JudgeError",
     }
 )
 """Exceptions that are the user's mistake, by name: importing their modules here would be slow."""

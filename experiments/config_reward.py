@@ -1,10 +1,12 @@
 """Settings of rewards: what is praised, how much, and when."""
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import model_validator
 
 from videozoom.experiments.config_data import Count, Fraction, NonNegative, Section
+from videozoom.experiments.config_endpoint import Endpoint
 
 
 class Reward(Section):
@@ -49,6 +51,47 @@ class PenaltyChange(Section):
     iterations before. 1 for always."""
 
 
+class Judge(Section):
+    """Who grades answers to open questions."""
+
+    kind: Literal["same_words", "rouge_l", "endpoint"] = "same_words"
+    """`same_words`: right if the words are those of the reference, marks and capitals aside; `rouge_l`: as many of them
+    as it has, in order (F1); `endpoint`: a model behind a chat server says so."""
+    endpoint: Endpoint | None = None
+    """The chat server of `endpoint`."""
+    prompts: str = "judge"
+    """Folder of its prompt texts, or the name of a shipped one."""
+    max_new_tokens: Count = 512
+    file: Path | None = Path("runs/grades.jsonl")
+    """Where its grades are kept, relative to the working directory, shared by all runs; null keeps none."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kind == "endpoint" and self.endpoint is None:
+            raise ValueError("kind is endpoint, but there are no settings of one; give endpoint.base_url and .model")
+        return self
+
+
+class AnswerRules(Section):
+    """Which answers are right, where a question has no options.
+
+    Source: LOVE-R1, released code, which has rewards for these kinds of questions, and never calls them.
+    """
+
+    number_tolerance: NonNegative = 0.01
+    """Largest error of a right number, relative to the true one; absolute below 1."""
+    max_word_error_rate: NonNegative = 0.0
+    """Of a right transcription: words to insert, delete and replace, per word of the true one."""
+    min_grade: Fraction = 0.5
+    """The judge's, of a right answer to an open question."""
+    min_iou: Fraction = 0.5
+    """Of a right span with the true one."""
+    is_graded: bool = False
+    """Whether answers are worth their grade (1 less the error, the judge's grade, the IoU), not 1 or 0 (the paper,
+    eq. 1). What is right stays as above."""
+    judge: Judge = Judge()
+
+
 class RewardRules(Section):
     """When rewards count. Source: VideoZoomer, released code, where all of it is off."""
 
@@ -59,5 +102,9 @@ class RewardRules(Section):
     """Frames of slow clips from which on the penalty of that name is taken."""
     needs_zoom: bool = False
     """Whether `outcome` and `format` are 0 in `multi_step` episodes without a zoom."""
+    needs_format: bool = False
+    """Whether `outcome` and `overlap` are 0 in episodes with a step that was no valid action. Source: LOVE-R1, released
+    training code."""
+    answers: AnswerRules = AnswerRules()
     overlap: Literal["binary", "iou"] = "binary"
     """What the zoom of a `zoom_step` episode is worth: 1 if it touches the evidence (the paper), or its IoU with it."""

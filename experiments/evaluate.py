@@ -28,6 +28,7 @@ from videozoom.experiments.progress import console, progress
 from videozoom.experiments.result_rows import failure_note, print_probes, print_results, results_row
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.policies.parallel import as_completed
+from videozoom.rewards.judges import JudgeError
 from videozoom.rollout.runner import EpisodeSpec, run_episodes
 from videozoom.rollout.trace_rows import trace_row, trajectory_from_row
 from videozoom.rollout.traces import TraceWriter, read_traces
@@ -181,12 +182,12 @@ def _checkpoint(config: Config) -> "QwenVLPolicy | None":
 
 @contextmanager
 def _resumable(run: RunFolder) -> Iterator[None]:
-    """Say how to go on if a chat server fails while episodes run."""
+    """Say how to go on if a chat server, or the judge of answers, fails while episodes run."""
     from videozoom.policies.chat_client import EndpointError
 
     try:
         yield
-    except EndpointError as error:
+    except (EndpointError, JudgeError) as error:
         raise UserError(
             f"{error}; finished episodes are kept, go on with: videozoom eval --resume {run.path}"
         ) from None
@@ -219,6 +220,7 @@ _UNDECIDING: dict[str, Any] = {
     "video": {"cache_mib", "cache", "cache_gib", "cold_cache_gib"},
     "captions": {"cache": True, "cache_gib": True, **{who: {"endpoint": set(UNDECIDING)} for who in _SEERS}},
     "policy": {"endpoint": set(UNDECIDING)},
+    "reward_rules": {"answers": {"judge": {"endpoint": set(UNDECIDING), "file": True}}},
 }
 """Settings that no result depends on."""
 

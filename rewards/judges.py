@@ -7,11 +7,19 @@ from typing import Protocol
 from videozoom.envs.answer_texts import words_of
 
 
+class JudgeError(Exception):
+    """A judge came to no grade. The message says in one sentence why."""
+
+
 class Judge(Protocol):
     """Grades answers to open questions. It may ask a model, and then remembers what that said."""
 
     def grade(self, question: str, reference: str, answer: str) -> float:
-        """Return how good an answer is, from 0 to 1."""
+        """Return how good an answer is, from 0 to 1.
+
+        Raises:
+            JudgeError: there is no grade.
+        """
         ...
 
 
