@@ -9,7 +9,7 @@ from videozoom.envs.observation import FrameSource
 from videozoom.envs.task_files import write_atomically
 from videozoom.experiments.report_alarms import alarms_box
 from videozoom.experiments.report_charts import Series
-from videozoom.experiments.report_compare import compared_costs, comparison_sentences, main_rows, settings_table
+from videozoom.experiments.report_compare import compared_costs, comparison_sentences, main_rows, settings_section
 from videozoom.experiments.report_credit import credit_section
 from videozoom.experiments.report_curves import (
     curve_legend,
@@ -125,7 +125,6 @@ def _opening(run: RunData) -> Html:
 
 def _comparison(runs: Sequence[RunData]) -> Html:
     first, *others = comparison_sentences(runs)
-    table = settings_table(runs)
     return element(
         "header",
         element("p", ", ".join(run.name for run in runs), class_="eyebrow"),
@@ -133,7 +132,7 @@ def _comparison(runs: Sequence[RunData]) -> Html:
         element("p", first, class_="lead"),
         [element("p", sentence, class_="doubt") for sentence in others],
         [alarms_box(run.alarms, run.name) for run in runs],
-        [element("p", "Settings that differ:", class_="fine"), table] if table else None,
+        settings_section(runs),
         class_="opening",
     )
 

@@ -45,21 +45,39 @@ def comparison_sentences(runs: Sequence[RunData]) -> list[str]:
     return sentences
 
 
-def settings_table(runs: Sequence[RunData]) -> Html | None:
-    """Return the settings that are not the same in all runs, `None` if there are none."""
-    flat = [dict(_leaves(run.settings)) for run in runs]
-    names = [name for name in dict.fromkeys(name for one in flat for name in one) if not name.startswith(IRRELEVANT)]
-    differing = [name for name in names if len({repr(one.get(name)) for one in flat}) > 1]
+def settings_section(runs: Sequence[RunData]) -> Html:
+    """Return the settings that differ between runs.
+
+    What only some of the runs know, because others were made by another version, is counted and not listed.
+    """
+    flat = [known for run in runs if (known := dict(_leaves(run.settings)))]
+    everywhere = [name for name in (flat[0] if flat else ()) if all(name in one for one in flat)]
+    relevant = [name for name in everywhere if not name.startswith(IRRELEVANT)]
+    differing = [name for name in relevant if len({repr(one[name]) for one in flat}) > 1]
+    num_unknown = len({name for one in flat for name in one}) - len(everywhere)
+    notes = [f"{run.name} has no settings that can be read." for run in runs if not run.settings]
+    if num_unknown:
+        notes.append(f"{num_unknown} settings are not known to all of the runs, which were made by different versions.")
     if not differing:
-        return None
+        notes.insert(0, "The settings are the same, but for where things are.")
+    return element(
+        "div",
+        [element("p", "Settings that differ:", class_="fine"), _settings_table(runs, differing)] if differing else None,
+        [element("p", note, class_="fine") for note in notes],
+        class_="differences",
+    )
+
+
+def _settings_table(runs: Sequence[RunData], names: Sequence[str]) -> Html:
     head = element("tr", element("th", "Setting", scope="col"), [element("th", run.name, scope="col") for run in runs])
+    flat = [(run.name, dict(_leaves(run.settings))) for run in runs]
     body = [
         element(
             "tr",
             element("th", element("code", name), scope="row"),
-            [element("td", _text(one.get(name)), data_label=run.name) for run, one in zip(runs, flat, strict=True)],
+            [element("td", _text(one.get(name)), data_label=run) for run, one in flat],
         )
-        for name in differing
+        for name in names
     ]
     return element("table", element("thead", head), element("tbody", body), class_="results plain settings")
 
@@ -71,9 +89,7 @@ def compared_costs(runs: Sequence[RunData], chance: float | None) -> Html | None
         return None
     title = "Right answers against visual tokens"
     caption = "Visual tokens of an episode's largest prompt; further left and higher is better."
-    legend = [element("span", element("i", class_=f"swatch style-{it.style}"), it.label) for it in costs]
-    chart = captioned(title, cost_chart(title, costs, chance=chance), caption)
-    return element("div", chart, element("p", legend, class_="legend"), class_="wide")
+    return element("div", captioned(title, cost_chart(title, costs, chance=chance), caption), class_="wide")
 
 
 def _cost(run: RunData, index: int) -> Cost | None:

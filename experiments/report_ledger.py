@@ -165,15 +165,15 @@ def ledger_section(
     return element(
         "div",
         heading,
-        element("div", _with_legend(costs, chance), class_="wide") if costs else None,
+        element("div", _chart(costs, chance), class_="wide") if costs else None,
         [element("p", caption, class_="fine"), table] if table else None,
     )
 
 
-def _with_legend(costs: Sequence[Cost], chance: float | None) -> list[Html]:
+def _chart(costs: Sequence[Cost], chance: float | None) -> Html:
     caption = "Visual tokens of an episode's largest prompt: every frame that was shown counts once. "
-    caption += "Further left and higher is better; the line is the same model on uniformly sampled large frames."
-    keys = {cost.style: cost.series or cost.label for cost in costs}
-    legend = [element("span", element("i", class_=f"swatch style-{style}"), name) for style, name in keys.items()]
+    caption += "Further left and higher is better."
+    if any(cost.series for cost in costs):
+        caption += " The line is the same model on large frames sampled uniformly, more and more of them."
     title = "Right answers against visual tokens"
-    return [captioned(title, cost_chart(title, costs, chance=chance), caption), element("p", legend, class_="legend")]
+    return captioned(title, cost_chart(title, costs, chance=chance), caption)

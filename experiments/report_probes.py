@@ -8,6 +8,7 @@ from videozoom.experiments.statistics import Interval
 from videozoom.rollout.markup import Html, element
 
 Row = Mapping[str, Any]
+_NONE = "\N{EN DASH}"
 
 PROBE_WORDS = {
     "model": ("as it is", "The same tasks, unchanged."),
@@ -32,46 +33,50 @@ def probes_section(results: Row, chance: float | None, title: str = "") -> Html 
         return None
     parts: list[Html | None] = [element("h3", title) if title else None]
     if probes:
-        text = (
-            "The same tasks and the same model; one thing is taken away. What stays right without it was not learned "
-        )
-        text += "from it."
+        text = "The same tasks, the same model; one thing is taken away. What stays right without it did not need it."
         parts += [
             element("h4", "Probes"),
             element("p", text, class_="fine"),
             _table(probes, PROBE_WORDS, "probe", chance),
         ]
     if audit:
-        text = (
-            "The same episodes with the zooms replaced; the model answers from what it is shown then. Differences are "
-        )
-        text += "to its own zooms, on the episodes that had one."
+        text = "The same episodes with the zooms replaced; the model answers from what it is shown then. Differences "
+        text += "are to its own zooms, on the episodes that had one."
         parts += [element("h4", "Did looking matter?"), element("p", text, class_="fine")]
         parts.append(_table(audit, AUDIT_WORDS, "zooms", chance))
     return element("div", parts, class_="probes")
 
 
 def _table(rows: Sequence[Row], words: Mapping[str, tuple[str, str]], key: str, chance: float | None) -> Html:
-    heads = ("What", "Right answers", "Difference", "Right to wrong", "Wrong to right", "Tasks")
+    heads = ["What", "Right answers", "Difference", "Right to wrong", "Wrong to right", "Tasks"]
+    if any("num_seen" in row for row in rows):
+        heads += ["Own zoom saw it", "Own zoom missed"]
     body = []
     for row in rows:
         name, meaning = words.get(str(row[key]), (str(row[key]).replace("_", " "), ""))
         head = element("th", name, element("span", meaning, class_="meaning"), scope="row")
-        counts = [_count(row, name) for name in ("num_right_to_wrong", "num_wrong_to_right", "num_tasks")]
-        cells = (_accuracy(row, chance), _difference(row), *counts)
+        cells = [_accuracy(row, chance), _difference(row)]
+        cells += [_count(row, name) for name in ("num_right_to_wrong", "num_wrong_to_right", "num_tasks")]
+        cells += [_part(row, name) for name in ("seen", "missed")][: len(heads) - 6]
         data = [
             element("td", cell, data_label=label, class_="rate" if label == heads[1] else "number")
             for label, cell in zip(heads[1:], cells, strict=True)
         ]
-        body.append(element("tr", head, data, class_="style-agent" if row[key] in ("model", "own") else "style-cold"))
+        body.append(element("tr", head, data))
     top = element("tr", [element("th", text, scope="col") for text in heads])
     return element("table", element("thead", top), element("tbody", body), class_="results")
+
+
+def _part(row: Row, name: str) -> Html:
+    """Return the accuracy where the agent's own zooms saw the evidence, or where they missed it."""
+    value, count = row.get(f"accuracy_{name}"), row.get(f"num_{name}")
+    return element("span", _NONE if value is None else f"{number_text(value, 'rate')} of {count:,}")
 
 
 def _accuracy(row: Row, chance: float | None) -> Html:
     value = row.get("accuracy")
     if value is None:
-        return element("span", "\N{EN DASH}")
+        return element("span", _NONE)
     interval = Interval(*row["accuracy_ci95"]) if row.get("accuracy_ci95") else None
     style = "agent" if row.get("probe") == "model" or row.get("zooms") == "own" else "cold_start"
     bounds = f"{100 * interval.low:.1f} to {100 * interval.high:.1f}" if interval else ""
@@ -82,7 +87,7 @@ def _accuracy(row: Row, chance: float | None) -> Html:
 def _difference(row: Row) -> Html:
     value = row.get("difference")
     if value is None:
-        return element("span", "\N{EN DASH}")
+        return element("span", _NONE)
     low, high = row["difference_ci95"]
     return element(
         "span", f"{100 * value:+.1f} ", element("span", f"{100 * low:+.1f} to {100 * high:+.1f}", class_="fine")
@@ -91,4 +96,4 @@ def _difference(row: Row) -> Html:
 
 def _count(row: Row, key: str) -> Html:
     value = row.get(key)
-    return element("span", "\N{EN DASH}" if value is None else f"{value:,}")
+    return element("span", _NONE if value is None else f"{value:,}")
