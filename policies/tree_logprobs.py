@@ -18,7 +18,14 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from videozoom.policies.attention_plan import AttentionPlan
-from videozoom.policies.logprobs import CompletionLogprobs, Sample, completion_mask, measured_entropy, padded, sequences_of
+from videozoom.policies.logprobs import (
+    CompletionLogprobs,
+    Sample,
+    completion_mask,
+    measured_entropy,
+    padded,
+    sequences_of,
+)
 from videozoom.policies.sampling import TokenDistribution
 from videozoom.policies.token_tree import TokenTree
 
