@@ -69,7 +69,7 @@ def trajectory_row(
         "status": Status(status).value,
         "answer": answer,
         "spans_s": [list(span) for span in spans_s],
-        "reward": _reward_row(reward),
+        "reward": reward_row(reward),
         "advantage": advantage,
         "error": error,
         "sampling": sampling,
@@ -80,7 +80,7 @@ def trajectory_row(
     }
 
 
-def _reward_row(reward: RewardBreakdown) -> dict[str, Any]:
+def reward_row(reward: RewardBreakdown) -> dict[str, Any]:
     """Return what an episode was worth; whether it is right only where somebody looked."""
     verdict = {} if reward.is_right is None else {"is_right": reward.is_right}
     return {"total": reward.total, "parts": dict(reward.parts), **verdict}

@@ -82,9 +82,7 @@ def grpo_settings(config: Config, reference: ModelSource) -> GrpoSettings:
         group_size=rollout.group_size,
         zoom_step_fraction=rollout.zoom_step_fraction,
         resampling_rounds=rollout.resampling_rounds,
-        penalties=PenaltySchedule(
-            weights=config.reward.model_dump(), num_iterations=grpo.num_iterations, **grpo.penalties.model_dump()
-        ),
+        penalties=build_penalties(config),
         sampling=build_sampling(config),
         optimizer=grpo.optimizer,
         lr=grpo.lr,
@@ -100,6 +98,15 @@ def grpo_settings(config: Config, reference: ModelSource) -> GrpoSettings:
         aggregation=LossAggregation(grpo.loss_aggregation),
         max_tokens_per_batch=grpo.max_tokens_per_batch,
         groups_per_request=config.ray.groups_per_request,
+    )
+
+
+def build_penalties(config: Config) -> PenaltySchedule:
+    """Return how a config's penalties change over the training."""
+    return PenaltySchedule(
+        weights=config.reward.model_dump(),
+        num_iterations=config.grpo.num_iterations,
+        **config.grpo.penalties.model_dump(),
     )
 
 

@@ -8,9 +8,21 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from videozoom.experiments.commands import bench, data, demo, evaluate, parity, play, probe, report, sweep, train
+from videozoom.experiments.commands import (
+    bench,
+    data,
+    demo,
+    evaluate,
+    parity,
+    play,
+    probe,
+    replay,
+    report,
+    sweep,
+    train,
+)
 
-COMMANDS = (demo, train, evaluate, sweep, report, probe, play, parity, data, bench)
+COMMANDS = (demo, train, evaluate, sweep, report, replay, probe, play, parity, data, bench)
 """Modules of the commands, in the order of `--help`; see `videozoom.experiments.commands`."""
 
 EXIT_USER_ERROR = 2

@@ -12,6 +12,7 @@ from videozoom.envs.trajectory_rows import (
     SCHEMA_VERSION,
     TraceRow,
     action_from_row,
+    reward_row,
     step_row,
     task_from_row,
     trajectory_row,
@@ -21,7 +22,7 @@ from videozoom.policies.sampling import Sampling
 from videozoom.rewards.facts import EpisodeFacts, RewardBreakdown
 from videozoom.rollout.types import Step, Trajectory
 
-__all__ = ["SCHEMA_VERSION", "TraceRow", "facts_of", "task_from_row", "trace_row", "trajectory_from_row"]
+__all__ = ["SCHEMA_VERSION", "TraceRow", "facts_of", "reward_row", "task_from_row", "trace_row", "trajectory_from_row"]
 
 
 def trace_row(

@@ -59,7 +59,7 @@ class TraceWriter:
             OSError: The file cannot be written; then it holds none of them, and all may be written again.
         """
         new: dict[_Key, _Known] = {}
-        written = []
+        written: list[dict[str, Any]] = []
         for row in rows:
             key, digest = _key(row), _digest(row)
             before = new.get(key) or self._known.get(key)
