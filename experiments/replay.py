@@ -207,7 +207,7 @@ def _print(table: _Table, folder: Path, *, as_json: bool) -> None:
     shown = Table(title="Rewards, recorded and replayed")
     for name in ("phase", "policy"):
         shown.add_column(name)
-    for name in ("episodes", "recorded", "replayed", "rewards changed", "advantages of other sign", "not identical"):
+    for name in ("episodes", "recorded", "replayed", "changed", "other sign", "not as recorded"):
         shown.add_column(name, justify="right")
     for row in rows:
         numbers = [f"{row['reward_recorded']:.4f}", f"{row['reward_replayed']:.4f}"]

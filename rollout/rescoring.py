@@ -29,10 +29,18 @@ class Verdict:
         return cls(trajectory_from_row(row).reward, row["advantage"])
 
     def confirms(self, recorded: "Verdict") -> bool:
-        """Return whether it is what was recorded, to the last bit; rows that do not tell `is_right` leave that open."""
-        knows_answer = recorded.reward.is_right is not None
-        reward = self.reward if knows_answer else replace(self.reward, is_right=None)
-        return reward == recorded.reward and self.advantage == recorded.advantage
+        """Return whether it is what was recorded, to the last bit.
+
+        Parts that were not measured then, and whether an answer is right where that was not written down, are left
+        open.
+        """
+        before = recorded.reward
+        return (
+            self.reward.total == before.total
+            and all(self.reward.parts.get(name) == value for name, value in before.parts.items())
+            and before.is_right in (None, self.reward.is_right)
+            and self.advantage == recorded.advantage
+        )
 
 
 def rescore(
