@@ -12,9 +12,10 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env, data_equivalence
 
 from videozoom.envs.actions import Action, Answer, Malformed, ZoomIn
-from videozoom.envs.check_episodes import Episodes, Taken, wrong_part
+from videozoom.envs.check_episodes import Episodes, Taken, wrong_answers, wrong_part
 from videozoom.envs.spaces import ACTION_KINDS
-from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
+from videozoom.envs.tasks import EpisodeKind, QuestionKind, Span, Status, Task
+from videozoom.rewards.answers import gold_answer
 from videozoom.rewards.overlap import any_overlap
 
 _JUNK = Malformed("junk")
@@ -110,31 +111,33 @@ def _outermost(env: gymnasium.Env[Any, Any]) -> Iterator[str]:
 def _returned(episodes: Episodes) -> Iterator[str]:
     """Observation inside its space, info complete and of one mind with the flags, nothing after the end."""
     for task in episodes.tasks:
-        for taken in episodes.run(task, [_JUNK, episodes.zoom(task), Answer(task.answer)]):
+        for taken in episodes.run(task, [_JUNK, episodes.zoom(task), Answer(gold_answer(task))]):
             yield from taken.problems(episodes.env.observation_space)
         try:
-            episodes.env.step(Answer(task.answer))
+            episodes.env.step(Answer(gold_answer(task)))
         except ResetNeeded:
             pass
         else:
             yield "step() after the end of an episode must raise gymnasium.error.ResetNeeded, it returned a result."
-        named = episodes.run(task, [Answer(task.answer)])[-1]
-        structured = {"kind": ACTION_KINDS.index("answer"), "choice": task.answer_index, "span_s": (0.0, 1.0)}
+        named = episodes.run(task, [Answer(gold_answer(task))])[-1]
+        has_options = task.kind is QuestionKind.MULTIPLE_CHOICE
+        chosen: dict[str, Any] = {"choice": task.answer_index} if has_options else {"text": gold_answer(task)}
+        structured = {"kind": ACTION_KINDS.index("answer"), "span_s": (0.0, 1.0), **chosen}
         if episodes.run(task, [structured])[-1].reward != named.reward:
-            yield "A dictionary of action_space must do what the Answer of its choice does: look at kind and choice."
+            yield "A dictionary of action_space must do what the Answer of its choice does: look at kind and choice (text)."
 
 
 def _answers(episodes: Episodes) -> Iterator[str]:
     gold = episodes.gold_reward
     for task in episodes.tasks:
-        last = episodes.run(task, [Answer(task.answer)])[-1]
+        last = episodes.run(task, [Answer(gold_answer(task))])[-1]
         if not math.isclose(last.reward, gold):
             yield (
-                f"the right answer {task.answer} of task {task.task_id!r} is worth {last.reward:g}, not {gold:g}: mend "
-                "the rubric or the task's answer, or pass check_zoom_env(..., gold_reward=...)."
+                f"the right answer {gold_answer(task)} of task {task.task_id!r} is worth {last.reward:g}, not {gold:g}: "
+                "mend the rubric or the task's answer, or pass check_zoom_env(..., gold_reward=...)."
             )
-        wrong = [Answer(letter) for letter in task.letters if letter != task.answer]
-        junk: list[list[Any]] = [[_JUNK] * 50, [Answer("?")] * 50, *([action] for action in wrong[:2])]
+        wrong = [Answer(text) for text in wrong_answers(task)]
+        junk: list[list[Any]] = [[_JUNK] * 50, [Answer("?")] * 50, *([action] for action in wrong)]
         for actions in junk:
             worth = sum(taken.reward for taken in episodes.run(task, actions))
             if worth >= gold:
@@ -150,7 +153,7 @@ def _zoom_steps(episodes: Episodes) -> Iterator[str]:
         last = episodes.run(task, [hit], EpisodeKind.ZOOM_STEP)[-1]
         if last.status == Status.ZOOMED and not math.isclose(last.reward, gold):
             yield f"{hit} hits the evidence of task {task.task_id!r} and is worth {last.reward:g}, not {gold:g}."
-        misses: list[Action] = [_JUNK, Answer(task.answer)]
+        misses: list[Action] = [_JUNK, Answer(gold_answer(task))]
         misses += [ZoomIn(span_s) for span_s in episodes.spans_beside_evidence(task)]
         for action in misses:
             worth = episodes.run(task, [action], EpisodeKind.ZOOM_STEP)[-1].reward
@@ -164,7 +167,7 @@ def _statuses(episodes: Episodes) -> Iterator[str]:
     missing = replace(task, task_id="missing", video=Path(task.video).with_name("there is no such video.mp4"))
     multi_step, zoom_step = EpisodeKind.MULTI_STEP, EpisodeKind.ZOOM_STEP
     ways: list[tuple[str, Task, list[Action], EpisodeKind, tuple[Status, ...]]] = [
-        ("an answer", task, [Answer(task.answer)], multi_step, (Status.ANSWERED,)),
+        ("an answer", task, [Answer(gold_answer(task))], multi_step, (Status.ANSWERED,)),
         ("steps without an answer", task, [_JUNK] * 50, multi_step, (Status.NO_ANSWER, Status.MALFORMED)),
         ("a valid zoom in a zoom_step episode", task, [episodes.zoom(task)], zoom_step, (Status.ZOOMED,)),
         ("junk in a zoom_step episode", task, [_JUNK], zoom_step, (Status.MALFORMED,)),
@@ -231,7 +234,7 @@ def _refused_zooms(episodes: Episodes, task: Task) -> Iterator[str]:
 
 def _repeatability(episodes: Episodes) -> Iterator[str]:
     task = episodes.tasks[0]
-    actions: list[Any] = [episodes.zoom(task), Answer(task.answer)]
+    actions: list[Any] = [episodes.zoom(task), Answer(gold_answer(task))]
     first, again = episodes.run(task, actions), episodes.run(task, actions)
     for one, other in zip(first, again, strict=False):
         if not data_equivalence(one.observation, other.observation, exact=True):
@@ -255,10 +258,10 @@ def _branching(episodes: Episodes) -> Iterator[str]:
     task = episodes.tasks[0]
     episodes.run(task, [episodes.zoom(task)])
     kept = env.snapshot()
-    first = Taken.of(env.step(Answer(task.answer)))
+    first = Taken.of(env.step(Answer(gold_answer(task))))
     for _ in range(2):
         env.restore(kept)
-        again = Taken.of(env.step(Answer(task.answer)))
+        again = Taken.of(env.step(Answer(gold_answer(task))))
         if not data_equivalence(first.observation, again.observation, exact=True) or first.reward != again.reward:
             yield "an episode goes on otherwise after restore(): a snapshot must hold all its state, and never change."
             return

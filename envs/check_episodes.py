@@ -7,7 +7,8 @@ from typing import Any, Self
 import gymnasium
 
 from videozoom.envs.actions import Action, ZoomIn
-from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
+from videozoom.envs.answer_texts import read_number, write_times
+from videozoom.envs.tasks import EpisodeKind, QuestionKind, Span, Status, Task
 from videozoom.rewards.overlap import any_overlap
 
 _ZOOM_S = 2.0
@@ -101,6 +102,20 @@ class Episodes:
         starts = (task.duration_s * share for share in (0.05, 0.2, 0.35, 0.5, 0.65, 0.8))
         spans = (Span(start_s, start_s + _ZOOM_S) for start_s in starts if start_s + _ZOOM_S <= task.duration_s)
         return [span_s for span_s in spans if not any_overlap(span_s, task.evidence)][:2]
+
+
+def wrong_answers(task: Task) -> list[str]:
+    """Return one or two answers that can be read and are wrong."""
+    if task.kind is QuestionKind.MULTIPLE_CHOICE:
+        return [letter for letter in task.letters if letter != task.answer][:2]
+    if task.kind is QuestionKind.NUMERICAL:
+        number = read_number(task.answer)
+        value = 0.0 if number is None else number.value
+        return [repr(2.0 * value + 7.0), repr(-value - 1.0)]
+    if task.kind is QuestionKind.TEMPORAL_GROUNDING:
+        # An empty span has nothing in common with any.
+        return [write_times(Span(time_s, time_s)) for time_s in (0.0, task.duration_s)]
+    return ["there is nothing of that kind"]
 
 
 def wrong_part(observation: Any, space: gymnasium.Space[Any]) -> str:

@@ -58,7 +58,7 @@ def timeline_image(
         task: The question, its options and its evidence.
         zooms: Accepted zooms in the order they were made.
         frames: What there is to see; without frames the axis and the bands are still drawn.
-        answer: The chosen letter, if there was one.
+        answer: The answer, if there was one.
         caption: A last line, e.g. status and reward.
         room_for: Zooms to leave room for, so that the pictures of an episode have one size.
     """
@@ -200,6 +200,16 @@ def _option_lines(task: Task, answer: str | None) -> list[list[_Option]]:
     """Return the options, placed from left to right and broken into lines."""
     lines: list[list[_Option]] = [[]]
     x = float(_Canvas.left)
+    if not task.options:
+        said = [] if answer is None else [(answer, " (answered)", ZOOM_RGB)]
+        texts = [(task.answer, " (gold)", EVIDENCE_RGB), *said]
+        places = [x + number * (MAX_OPTION_PX + 120) for number in range(len(texts))]
+        return [
+            [
+                _Option(place, _clipped(text, 16, MAX_OPTION_PX) + remark, colour)
+                for place, (text, remark, colour) in zip(places, texts, strict=True)
+            ]
+        ]
     for letter, option in zip(task.letters, task.options, strict=True):
         text = f"{letter}  {_clipped(option, 16, MAX_OPTION_PX)}{_remark(letter, task.answer, answer)}"
         colour = EVIDENCE_RGB if letter == task.answer else ZOOM_RGB if letter == answer else MUTED_RGB

@@ -29,6 +29,7 @@ from videozoom.envs.protocols.longvideo_r1 import LongVideoR1Protocol
 from videozoom.envs.tasks import QuestionKind, Task
 from videozoom.experiments.cold_start_stage import Objective, SupervisedStage
 from videozoom.policies.supervised import SupervisedSample
+from videozoom.rewards.answers import gold_answer
 from videozoom.rewards.overlap import intersection_s
 
 _TOP_DOWN_SHARE = 0.5
@@ -104,7 +105,7 @@ class CaptionAnnotator:
     def _guess(self, task: Task, rng: np.random.Generator) -> SupervisedSample:
         """Return a last step that has not seen what it is asked: nothing, or the caption of another scene."""
         others = [event for event in events_of(task) if span_of(event) not in task.evidence]
-        moves = [_Move(Answer(task.answer), NOT_SEEN)]
+        moves = [_Move(Answer(gold_answer(task)), NOT_SEEN)]
         if others and rng.random() < 0.5:
             moves.insert(0, self._look(task, others[rng.integers(len(others))]))
         return self._samples(task, moves, max_steps=len(moves))[-1]
@@ -123,7 +124,7 @@ class CaptionAnnotator:
             moves += self._search(task, event, rng)
             if not any(move.action == self._look(task, event).action for move in moves):
                 moves.append(self._look(task, event))
-        return [*moves, _Move(Answer(task.answer), " ".join(map(describe, wanted)))]
+        return [*moves, _Move(Answer(gold_answer(task)), " ".join(map(describe, wanted)))]
 
     def _search(self, task: Task, event: Event, rng: np.random.Generator) -> list[_Move]:
         """Return the medium-level captions that are read before the scene's own."""

@@ -37,6 +37,7 @@ from videozoom.envs.sampling import FRAMES_PER_PATCH
 from videozoom.envs.tasks import EpisodeKind, QuestionKind, Span, Task
 from videozoom.experiments.cold_start_stage import Objective, SupervisedStage
 from videozoom.policies.supervised import SupervisedSample
+from videozoom.rewards.answers import gold_answer
 
 _EMPTY_SHARE = 0.08
 """Share of excerpts without a scene."""
@@ -163,7 +164,7 @@ class ColdStartData:
         if all(map(has_mark, wanted)):
             return self._answered(task, wanted, held, is_last=True)
         observation = self._observe(task, held, is_last=True)
-        completion = self.protocol.write(Answer(task.answer), NOT_SEEN, observation)
+        completion = self.protocol.write(Answer(gold_answer(task)), NOT_SEEN, observation)
         return SupervisedSample(self._prompt(observation, held, self.protocol), completion)
 
     def _answered(
@@ -172,7 +173,7 @@ class ColdStartData:
         """Return a sample that answers from the clips of `held`, and from marks where they do not show it."""
         observation = self._observe(task, held, is_last=is_last)
         reasons = " ".join(describe(event) if event in held else glimpse(event) for event in wanted)
-        completion = self.protocol.write(Answer(task.answer), reasons, observation)
+        completion = self.protocol.write(Answer(gold_answer(task)), reasons, observation)
         return SupervisedSample(self._prompt(observation, held, self.protocol), completion)
 
     def _draw(self, rng: np.random.Generator) -> Task:

@@ -77,7 +77,9 @@ function show(cause) {
   }
   if (cause === "start") {
     byId("question").textContent = state.question;
-    byId("options").replaceChildren(...state.options.map(optionOf));
+    const hasOptions = state.options.length > 0;
+    byId("options").setAttribute("role", hasOptions ? "radiogroup" : "group");
+    byId("options").replaceChildren(...(hasOptions ? state.options.map(optionOf) : [textInput()]));
     byId("answer").disabled = true;
     for (const id of ["start", "end"]) byId(id).value = "";
     byId("question").focus({ preventScroll: true });
@@ -106,7 +108,7 @@ function showTruth() {
   const right = state.options.find((option) => option.letter === answer);
   byId("verdict").textContent = state.error
     ? `This video cannot be read: ${state.error}`
-    : isRight ? "Right." : `Wrong. The answer is ${right.letter}, ${right.text}.`;
+    : isRight ? "Right." : `Wrong. The answer is ${right ? `${right.letter}, ${right.text}` : answer}.`;
   byId("verdict").className = isRight ? "good" : "bad";
   byId("card").innerHTML = card; // made by the server, which escapes all text
   byId("evidence").replaceChildren(...evidence.map(evidenceOf));
@@ -126,6 +128,20 @@ function element(name, attributes = {}, ...children) {
 function optionOf({ letter, text }) {
   const input = element("input", { type: "radio", name: "option", value: letter });
   return element("label", {}, input, element("b", {}, letter), element("span", {}, text));
+}
+
+const WANTED = {
+  numerical: "A number",
+  transcription: "What is shown or said, word by word",
+  open: "A few words",
+  temporal_grounding: "When it happens: [start, end] in seconds",
+};
+
+function textInput() {
+  const input = element("input", { type: "text", name: "text", size: 40, autocomplete: "off", maxlength: 2000 });
+  input.setAttribute("placeholder", WANTED[state.kind]);
+  input.setAttribute("aria-labelledby", "question");
+  return input;
 }
 
 function turnOf(turn) {
@@ -388,16 +404,20 @@ byId("zooming").addEventListener("submit", (event) => {
 
 // ---- answering, and going on
 
-byId("options").addEventListener("change", () => (byId("answer").disabled = false));
+byId("options").addEventListener("input", (event) => {
+  byId("answer").disabled = event.target.type === "text" && !event.target.value.trim();
+});
 byId("answers").addEventListener("submit", (event) => {
   event.preventDefault();
+  const text = byId("options").querySelector("input[type=text]");
   const chosen = byId("options").querySelector(":checked");
-  if (chosen) act("answer", { letter: chosen.value });
+  if (text) act("answer", { text: text.value });
+  else if (chosen) act("answer", { letter: chosen.value });
 });
 document.addEventListener("keydown", (event) => {
   if (!state || state.is_over || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.matches("input[type=number]")) return;
-  const input = [...byId("options").querySelectorAll("input")].find((it) => it.value === event.key.toUpperCase());
+  if (event.target.matches("input[type=number], input[type=text]")) return;
+  const input = [...byId("options").querySelectorAll("input[type=radio]")].find((it) => it.value === event.key.toUpperCase());
   if (!input) return;
   input.checked = true;
   input.focus();

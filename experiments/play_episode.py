@@ -12,7 +12,6 @@ from videozoom.envs.observation import Turn, VideoClip
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.envs.video_zoom import VideoZoomEnv
 from videozoom.policies.base import Completion
-from videozoom.rewards.answers import is_right
 from videozoom.rollout.markup import image_uri
 from videozoom.rollout.types import Step, Trajectory
 from videozoom.rollout.viewer import LabelledRollout, rollout_card
@@ -63,7 +62,8 @@ class PlayedEpisode:
     @property
     def is_right(self) -> bool:
         """Whether the right answer was given."""
-        return is_right(self.episode.task, self.episode.answer)
+        breakdown = self._info.get("reward_breakdown")
+        return breakdown is not None and bool(breakdown.is_right)
 
     def problem(self, span_s: Span) -> str | None:
         """Return why a zoom would be refused, in words; `None` if it would not."""
@@ -75,15 +75,16 @@ class PlayedEpisode:
         """Zoom into a span; one that is refused costs a step, as it does for a model."""
         self._take(ZoomIn(span_s))
 
-    def answer(self, letter: str) -> None:
-        """Give the final answer."""
-        self._take(Answer(letter))
+    def answer(self, text: str) -> None:
+        """Give the final answer: the letter of an option, or what else is asked for."""
+        self._take(Answer(text))
 
     def state(self) -> dict[str, Any]:
         """Return everything a page shows, as JSON values; with `truth` once the episode is over."""
         episode, task = self.episode, self.episode.task
         return {
             "question": task.question,
+            "kind": str(task.kind),
             "options": [{"letter": a, "text": b} for a, b in zip(task.letters, task.options, strict=True)],
             "video": task.video.name,
             "duration_s": episode.duration_s,

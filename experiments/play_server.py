@@ -8,7 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any
 
-from videozoom.envs.tasks import Span, Task
+from videozoom.envs.actions import MalformedReason
+from videozoom.envs.answer_texts import read_answer
+from videozoom.envs.tasks import QuestionKind, Span, Task
 from videozoom.experiments.play_episode import PlayedEpisode
 from videozoom.rollout.viewer import style_sheet
 
@@ -85,10 +87,8 @@ class Game:
         return self._state(values["episode"])
 
     def _answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        played, letter = self._running(values), values.get("letter")
-        if letter not in played.episode.task.letters:
-            raise BadRequest("there is no such option")
-        played.answer(str(letter))
+        played = self._running(values)
+        played.answer(_answer(values, played.episode.task))
         return self._state(values["episode"])
 
     def _running(self, values: Mapping[str, Any]) -> PlayedEpisode:
@@ -196,6 +196,27 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Print nothing: the terminal shows the address and how it went."""
+
+
+def _answer(values: Mapping[str, Any], task: Task) -> str:
+    """Return the option's letter, or what else answers the task's kind of question."""
+    if task.kind is QuestionKind.MULTIPLE_CHOICE:
+        letter = values.get("letter")
+        if letter not in task.letters:
+            raise BadRequest("there is no such option")
+        return str(letter)
+    answer = read_answer(task.kind, str(values.get("text", "")))
+    if isinstance(answer, MalformedReason):
+        raise BadRequest(f"an answer is {_WANTED[task.kind]}")
+    return answer
+
+
+_WANTED = {
+    QuestionKind.NUMERICAL: "one number",
+    QuestionKind.TRANSCRIPTION: "a text",
+    QuestionKind.OPEN: "a text",
+    QuestionKind.TEMPORAL_GROUNDING: "a start and an end in seconds, such as [12, 16]",
+}
 
 
 def _span(values: Mapping[str, Any]) -> Span:

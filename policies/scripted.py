@@ -11,16 +11,22 @@ from enum import StrEnum
 import numpy as np
 
 from videozoom.envs.actions import Action, Answer, ZoomIn
+from videozoom.envs.answer_texts import write_times
 from videozoom.envs.observation import Observation
 from videozoom.envs.protocols.base import Protocol
 from videozoom.envs.span_rules import OutOfBounds, SpanRules
-from videozoom.envs.tasks import Span, Task
+from videozoom.envs.tasks import QuestionKind, Span, Task
 from videozoom.policies.base import Completion, Policy, Request
+from videozoom.rewards.answers import gold_answer
 
 SCRIPTED_SPAN_RULES = SpanRules(
     min_length_s=0.0, max_length_s=math.inf, max_fraction=1.0, repeat_iou=1.0, out_of_bounds=OutOfBounds.CLAMP
 )
 """Rules that let every scripted zoom pass: `uniform` takes the whole video; whole seconds may end behind it."""
+
+
+MOST_GUESSED = 9
+GUESSED_TEXT = "unknown"
 
 
 class ZoomRule(StrEnum):
@@ -43,7 +49,8 @@ class ZoomRule(StrEnum):
 class ScriptedPolicy:
     """Zooms by rule, then answers; run it with `max_steps = rule.num_steps(task)` and `SCRIPTED_SPAN_RULES`.
 
-    Without an `answerer` the oracle gives the true answer and the others guess among the options.
+    Without an `answerer` the oracle gives the true answer and the others guess: an option, a whole number from 0 to
+    `MOST_GUESSED`, a span of `random_length_s`, or, where words are asked for, `GUESSED_TEXT`.
 
     Example:
         >>> policy = ScriptedPolicy(ZoomRule.ORACLE, LoveR1Protocol("love_r1_compact"))
@@ -67,10 +74,21 @@ class ScriptedPolicy:
         return [self._guess(request) for request in requests]
 
     def _guess(self, request: Request) -> Completion:
-        letters = request.task.letters
-        is_oracle = self.rule is ZoomRule.ORACLE
-        letter = request.task.answer if is_oracle else letters[rng_of(request).integers(len(letters))]
-        return Completion(self.protocol.write(Answer(letter), "", request.observation))
+        answer = gold_answer(request.task) if self.rule is ZoomRule.ORACLE else self._guessed(request)
+        return Completion(self.protocol.write(Answer(answer), "", request.observation))
+
+    def _guessed(self, request: Request) -> str:
+        """Return an answer of the kind that is asked for, by chance where there is a choice."""
+        task, rng = request.task, rng_of(request)
+        match task.kind:
+            case QuestionKind.MULTIPLE_CHOICE:
+                return task.letters[rng.integers(len(task.letters))]
+            case QuestionKind.NUMERICAL:
+                return str(rng.integers(MOST_GUESSED + 1))
+            case QuestionKind.TEMPORAL_GROUNDING:
+                return write_times(_drawn_span(task.duration_s, self.random_length_s, rng))
+            case _:
+                return GUESSED_TEXT
 
     def _write(self, request: Request) -> Completion:
         return Completion(self.protocol.write(self.look(request), "", request.observation))
@@ -85,10 +103,14 @@ class ScriptedPolicy:
             return request.task.evidence[request.observation["step"]]
         if self.rule is ZoomRule.UNIFORM:
             return Span(0.0, duration_s)
-        length_s = min(self.random_length_s, duration_s)
-        # Whole seconds: protocols write them.
-        start_s = float(rng_of(request).integers(0, int(duration_s - length_s) + 1))
-        return Span(start_s, start_s + length_s)
+        return _drawn_span(duration_s, self.random_length_s, rng_of(request))
+
+
+def _drawn_span(duration_s: float, longest_s: float, rng: np.random.Generator) -> Span:
+    length_s = min(longest_s, duration_s)
+    # Whole seconds: protocols write them.
+    start_s = float(rng.integers(0, int(duration_s - length_s) + 1))
+    return Span(start_s, start_s + length_s)
 
 
 def _is_last_step(observation: Observation) -> bool:

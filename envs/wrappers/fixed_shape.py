@@ -14,10 +14,10 @@ from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
-from videozoom.envs.observation import EPISODE_KINDS, Observation, VideoClip
+from videozoom.envs.observation import EPISODE_KINDS, QUESTION_KINDS, Observation, VideoClip
 from videozoom.envs.tasks import EpisodeKind
 from videozoom.envs.videos.lru import LRU
-from videozoom.envs.wrappers.base import zoom_env
+from videozoom.envs.wrappers.base import check_kind, num_options, zoom_env
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -58,7 +58,7 @@ class FixedShape(
         num_text_features: T.
 
     Raises:
-        ValueError: if a number is not positive.
+        ValueError: if a number is not positive, or a task has no options to choose from.
 
     Example:
         >>> env = FixedShape(env, num_fast_frames=32, fast_px=(28, 28), num_clip_frames=4, clip_px=(56, 56))
@@ -93,7 +93,7 @@ class FixedShape(
         self._fast_shape = (num_fast_frames, *fast_px, 3)
         self._clip_shape = (num_clip_frames, *clip_px, 3)
         self._num_clips = max(1, unwrapped.max_steps - 1) if num_clips is None else num_clips
-        self._num_options = max(1, *(len(task.options) for task in unwrapped.tasks))
+        self._num_options = num_options(unwrapped, type(self).__name__)
         self._num_text_features = num_text_features
         if min(*self._fast_shape, *self._clip_shape, self._num_clips, num_text_features) < 1:
             raise ValueError("FixedShape needs at least one frame, pixel, clip and text feature of each kind.")
@@ -104,8 +104,9 @@ class FixedShape(
         """Return the arrays of an observation.
 
         Raises:
-            ValueError: if it has more clips or options than there is room for.
+            ValueError: if it has more clips or options than there is room for, or a question without options.
         """
+        check_kind(QUESTION_KINDS[observation["question_kind"]], type(self).__name__)
         fast_view, clips = observation["fast_view"], observation["clips"]
         if len(observation["options"]) > self._num_options:
             raise ValueError(

@@ -1,7 +1,7 @@
 """Actions in the forms that learners accept: `Discrete`, `MultiDiscrete`, a flat `Box`, or a `Dict`.
 
 All but the first name a zoom by where it lies and how long it is, both from 0 to 1. Every such zoom is valid under the
-environment's span rules, unless it repeats another.
+environment's span rules, unless it repeats another. Answers are options: questions of other kinds are refused.
 """
 
 import math
@@ -18,7 +18,7 @@ from videozoom.envs.observation import Observation
 from videozoom.envs.spaces import ACTION_KINDS
 from videozoom.envs.span_rules import SpanRules
 from videozoom.envs.tasks import OPTION_LETTERS, Span
-from videozoom.envs.wrappers.base import zoom_env
+from videozoom.envs.wrappers.base import num_options, zoom_env
 
 _SHORTEST_FRACTION = 1 / 64
 """Of the longest zoom: the shortest one where the rules set no limit."""
@@ -36,7 +36,7 @@ class _StructuredActions(gymnasium.ActionWrapper[Observation, Any, Any], RecordC
             if value < 1:
                 raise ValueError(f"{type(self).__name__} needs {name} of at least 1, got {value}.")
         self._env = zoom_env(env)
-        self._num_options = max(1, *(len(task.options) for task in self._env.tasks))
+        self._num_options = num_options(self._env, type(self).__name__)
 
     def _zoom(self, position: float, length: float) -> ZoomIn:
         return ZoomIn(span_at(float(position), float(length), self._env.snapshot().duration_s, self._env.span_rules))

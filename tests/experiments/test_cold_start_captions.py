@@ -24,7 +24,14 @@ PROTOCOL = LongVideoR1Protocol("longvideo_r1_compact")
 # Videos of 32 s with events of 4 s: parts of 16, 8 and 4 s.
 OVERRIDES = ("captions.leaf_s=4", "captions.least_width=2", "env.max_steps=6")
 NUM_DRAWS = 120
-OBSERVATION = {"options": ("a", "b", "c", "d"), "step": 0, "max_steps": 6, "episode_kind": 0, "turns": ()}
+OBSERVATION = {
+    "question_kind": 0,
+    "options": ("a", "b", "c", "d"),
+    "step": 0,
+    "max_steps": 6,
+    "episode_kind": 0,
+    "turns": (),
+}
 
 
 def stage(**dials: float) -> SupervisedStage:

@@ -32,6 +32,7 @@ def zoomed(sample: SupervisedSample) -> tuple[Span, ...]:
 
 def action_of(protocol: LoveR1Protocol, sample: SupervisedSample, task: Task) -> Action:
     observation: Observation = {  # type: ignore[typeddict-item]
+        "question_kind": 0,
         "options": task.options,
         "step": 0,
         "max_steps": 3,

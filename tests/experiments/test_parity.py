@@ -224,6 +224,7 @@ def observation(step: int, kind: EpisodeKind) -> Observation:
         "fast_view": clip,
         "clips": (),
         "question": "Which?",
+        "question_kind": 0,
         "options": ("a", "b"),
         "step": step,
         "max_steps": 3,

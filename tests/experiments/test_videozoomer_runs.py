@@ -138,7 +138,13 @@ def test_rounds_of_the_annotator_are_read_as_actions_and_follow_what_was_said(
         assert [message.role for message in (question, *rounds)] == [Role.USER, Role.ASSISTANT] * len(spoken) + [
             Role.USER
         ]
-        observation = {"options": ("a", "b", "c", "d"), "step": 0, "max_steps": 9, "episode_kind": 0}
+        observation = {
+            "question_kind": 0,
+            "options": ("a", "b", "c", "d"),
+            "step": 0,
+            "max_steps": 9,
+            "episode_kind": 0,
+        }
         for said, reply in zip(spoken, replies, strict=True):
             [part] = said.content
             assert isinstance(part, SampledPart)
