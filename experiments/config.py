@@ -12,7 +12,7 @@ from videozoom.experiments.config_captions import Captions
 from videozoom.experiments.config_data import CountOrZero, Data, Section
 from videozoom.experiments.config_env import Env, Protocol, Video
 from videozoom.experiments.config_policy import Policy
-from videozoom.experiments.config_results import Demo, Eval, Tracking
+from videozoom.experiments.config_results import Alarms, Demo, Eval, Tracking
 from videozoom.experiments.config_reward import Reward, RewardRules
 from videozoom.experiments.config_training import ColdStart, Grpo, RayWorkers, Rollout
 from videozoom.experiments.love_r1_presets import check_preset
@@ -45,6 +45,7 @@ class Config(Section):
     ray: RayWorkers = RayWorkers()
     eval: Eval = Eval()
     tracking: Tracking = Tracking()
+    alarms: Alarms = Alarms()
     demo: Demo = Demo()
 
     @model_validator(mode="after")

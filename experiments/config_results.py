@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from videozoom.experiments.config_data import Count, Section
+from videozoom.experiments.config_data import Count, CountOrZero, Fraction, NonNegative, Positive, Section
 
 
 class Eval(Section):
@@ -31,11 +31,45 @@ class Eval(Section):
 
 
 class Tracking(Section):
-    """Where metrics go besides `metrics.jsonl`."""
+    """Where metrics go besides `metrics.jsonl`. Nothing here can stop a run: what fails is told in a warning."""
 
     wandb: bool = False
+    """Whether metrics, tables of rollouts and alarms go to Weights & Biases."""
     wandb_mode: Literal["offline", "online"] = "offline"
+    """`offline` keeps everything in the run folder until `wandb sync`; `online` falls back to that where the service
+    cannot be reached."""
     project: str = "videozoom"
+    """Project in Weights & Biases."""
+    group: str | None = None
+    """What the run is shown with there, such as the other seeds of a study."""
+    tensorboard: bool = False
+    """Whether the same is written for `tensorboard --logdir RUN_DIR`."""
+    rollouts_every: CountOrZero = 10
+    """Iterations between tables of rollouts in both; 0 makes none."""
+    num_rollouts: Count = 4
+    """Rollouts of a table: the best, the worst, and random ones."""
+
+
+class Alarms(Section):
+    """When a run tells that something goes wrong: on the screen, in `alarms.jsonl`, the report and the trackers."""
+
+    enabled: bool = True
+    tool_use: Fraction = 0.1
+    """Share of episodes with a zoom below which the use of the tool has collapsed, if it was three times that once."""
+    entropy_fraction: Fraction = 1 / 3
+    """Share of its start below which the policy's entropy has collapsed, unless most groups are right anyway."""
+    no_variance: Fraction = 0.95
+    """Share of groups without variance above which there is nothing to learn from."""
+    sampler_gap_factor: Positive = 10.0
+    """How many times its start the difference between sampler and learner may grow."""
+    sampler_gap_nats: NonNegative = 1e-4
+    """Differences below this are never told."""
+    decode_errors: Fraction = 0.0
+    """Largest share of episodes whose video may be unreadable."""
+    window: Count = 5
+    """Iterations that are averaged, at the start and now; decode errors are told at once."""
+    recovery: Count = 5
+    """Iterations in a row that must be well again before an alarm is over and can be told again."""
 
 
 class Demo(Section):

@@ -18,6 +18,7 @@ from videozoom.experiments.build import (
     evidence_length_s,
     model_source,
 )
+from videozoom.experiments.build_tracking import open_tracker
 from videozoom.experiments.build_training import TrainingData, grpo_name
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import dump_config
@@ -30,7 +31,7 @@ from videozoom.experiments.report import write_report
 from videozoom.experiments.result_rows import eval_metrics, print_results
 from videozoom.experiments.resuming import START
 from videozoom.experiments.run_folder import RunFolder
-from videozoom.experiments.tracking import Trackers, open_tracker
+from videozoom.experiments.tracking import Trackers
 from videozoom.experiments.train import run_cold_start, train_as_configured
 from videozoom.policies.scripted import ZoomRule
 from videozoom.rollout.traces import TraceWriter
@@ -62,8 +63,8 @@ def run_demo(config: Config, *, overwrite: bool = False) -> dict[str, Any]:
     data = TrainingData.load(config)
     run = RunFolder.create(config.run_dir, dump_config(config), seed=config.seed, overwrite=overwrite)
     console.print(f"videozoom demo, seed {config.seed}: everything goes to {config.run_dir}", markup=False)
-    tracker = open_tracker(run, **config.tracking.model_dump(), name=config.name, config=config.model_dump(mode="json"))
-    with tracker, open_traces(run, config) as traces:
+    tracker = open_tracker(run, config, main_phase=grpo_name(config), frames=data.frames)
+    with tracker, open_traces(run, config, tracker) as traces:
         rows = _Demo(config, run, data, tracker, traces).run()
     results: dict[str, Any] = {
         "rows": [rows[name] for name in ROW_ORDER if name in rows],
@@ -154,7 +155,8 @@ class _Demo:
 
 def _notes(config: Config, data: TrainingData) -> list[str]:
     """Return what a reader of the table has to know."""
-    chance = fmean(1 / len(task.options) for task in data.eval)
+    # Where there are no options, guessing is not worth mentioning.
+    chance = fmean(1 / len(task.options) if task.options else 0.0 for task in data.eval)
     notes = [
         f"{len(data.eval)} held-out questions; evidence lasts {evidence_length_s(data.eval):g} s, and guessing is "
         f"right in {100 * chance:.0f} %.",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from videozoom.envs.task_files import write_atomically
 from videozoom.experiments.build import build_env_maker, build_frames, build_protocol, build_tasks, model_source
+from videozoom.experiments.build_tracking import open_tracker
 from videozoom.experiments.build_training import TrainingData, grpo_name
 from videozoom.experiments.config_files import dump_config
 from videozoom.experiments.contestants import MODEL, model_contestant, scripted_contestant
@@ -17,7 +18,6 @@ from videozoom.experiments.resuming import resume_run
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.experiments.study_measures import episode_row
 from videozoom.experiments.study_plan import Step, StepKind
-from videozoom.experiments.tracking import open_tracker
 from videozoom.experiments.train import run_cold_start, train_as_configured
 from videozoom.policies.scripted import ZoomRule
 
@@ -50,7 +50,7 @@ def cold_start(step: Step, folder: Path, needed: list[StepResult]) -> Facts:
     """Run the supervised stages; one that was interrupted goes on as far as they can."""
     run, config = _run_folder(step, folder), step.config
     data = TrainingData.load(config)
-    with open_tracker(run, wandb=False, wandb_mode="offline", project="", name=step.name, config={}) as tracker:
+    with open_tracker(run, config, main_phase=grpo_name(config), frames=data.frames, name=step.name) as tracker:
         checkpoint = run_cold_start(config, run, data, tracker)
     return {"checkpoint": _place(checkpoint, folder)}
 
@@ -62,8 +62,8 @@ def reinforce(step: Step, folder: Path, needed: list[StepResult]) -> Facts:
     name = grpo_name(config)
     resumption = resume_run(run, [], {name: run.checkpoints})
     with (
-        open_tracker(run, wandb=False, wandb_mode="offline", project="", name=step.name, config={}) as tracker,
-        open_traces(run, config) as traces,
+        open_tracker(run, config, main_phase=grpo_name(config), frames=data.frames, name=step.name) as tracker,
+        open_traces(run, config, tracker) as traces,
     ):
         evaluator = Evaluator(
             data.eval, build_protocol(config), traces, config.eval.batch_size, config.seed, resumption.finished

@@ -1,19 +1,26 @@
-"""Where metrics go: always to `metrics.jsonl`, to Weights & Biases when asked for."""
+"""Where metrics go: always to `metrics.jsonl`, and to any other tracker that was asked for.
 
-import logging
+Trackers other than the file are services of others. None of them can stop a run: each keeps its failures to itself and
+tells of the first in a warning.
+"""
+
 import math
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from videozoom.envs.json_lines import JsonLinesWriter
-from videozoom.experiments.run_folder import RunFolder
+from videozoom.experiments.alarms import Alarm
+from videozoom.experiments.tracked_rollouts import RolloutPicker, RolloutTable
 from videozoom.rollout.metrics import check_names
-
-log = logging.getLogger(__name__)
+from videozoom.rollout.trace_rows import TraceRow
 
 STEP = "progress/iteration"
 """The metric on every chart's horizontal axis."""
+
+LOGGING = "time/logging_s"
 
 TRAIN = "train"
 """The phase of reinforcement learning, unless a run has several."""
@@ -23,10 +30,18 @@ CheckNames = Callable[[Iterable[str]], None]
 
 
 class Tracker(Protocol):
-    """Takes the metrics of a run."""
+    """Takes what a run tells of itself."""
 
     def log(self, metrics: Mapping[str, float], iteration: int, phase: str = TRAIN) -> None:
         """Take the metrics of one iteration of a phase: a stage of the cold start, or reinforcement learning."""
+        ...
+
+    def show(self, table: RolloutTable) -> None:
+        """Take a few rollouts with their pictures."""
+        ...
+
+    def alert(self, alarm: Alarm) -> None:
+        """Take an alarm."""
         ...
 
     def close(self) -> None:
@@ -34,10 +49,23 @@ class Tracker(Protocol):
         ...
 
 
+class Alarms(Protocol):
+    """Watches metrics."""
+
+    def observe(self, metrics: Mapping[str, float], iteration: int, phase: str) -> Sequence[Alarm]:
+        """Return the alarms that these metrics raise or end."""
+        ...
+
+    def close(self) -> None:
+        """Finish."""
+        ...
+
+
 class JsonlTracker:
     """Appends one line per call to `metrics.jsonl`; the file is whole after every call.
 
-    A value that is no finite number is written as `null`: JSON has no other word for it.
+    A value that is no finite number is written as `null`: JSON has no other word for it. Rollouts and alarms have files
+    of their own.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,76 +81,92 @@ class JsonlTracker:
         }
         self._writer.append([row])
 
+    def show(self, table: RolloutTable) -> None:
+        """Do nothing: all rollouts are in `traces.jsonl`."""
+
+    def alert(self, alarm: Alarm) -> None:
+        """Do nothing: alarms are in `alarms.jsonl`."""
+
     def close(self) -> None:
         """Close the file."""
         self._writer.close()
 
 
-class WandbTracker:
-    """Sends metrics to Weights & Biases, offline unless told otherwise.
-
-    It never stops a run: the first failure is reported as a warning, and nothing more is sent.
-    """
-
-    def __init__(self, folder: Path, *, mode: str, project: str, name: str, config: Mapping[str, Any]) -> None:
-        self._run: Any = None
-        self._try(lambda: self._start(folder, mode=mode, project=project, name=name, config=config))
-
-    def log(self, metrics: Mapping[str, float], iteration: int, phase: str = TRAIN) -> None:
-        """Send the metrics; those of a phase other than training are named after it."""
-        prefix = "" if phase == TRAIN else f"{phase}/"
-        if self._run is not None:
-            self._try(lambda: self._run.log({f"{prefix}{name}": v for name, v in {**metrics, STEP: iteration}.items()}))
-
-    def close(self) -> None:
-        """Finish the run."""
-        if self._run is not None:
-            self._try(lambda: self._run.finish())
-            self._run = None
-
-    def _start(self, folder: Path, *, mode: str, project: str, name: str, config: Mapping[str, Any]) -> None:
-        import wandb
-
-        self._run = wandb.init(
-            dir=str(folder),
-            mode=mode,  # type: ignore[arg-type]
-            project=project,
-            name=name,
-            config=dict(config),
-            settings=wandb.Settings(console="off", silent=True),
-        )
-        self._run.define_metric("*", step_metric=STEP)
-
-    def _try(self, act: Callable[[], object]) -> None:
-        # The one place where any error is caught: an outside service must not cost the user hours of training.
-        try:
-            act()
-        except Exception as error:
-            log.warning("Weights & Biases failed (%s); the run goes on with metrics.jsonl alone", error)
-            self._run = None
-
-
 class Trackers:
-    """Several trackers as one, with the metric names checked first."""
+    """Several trackers as one, with the metric names checked first and alarms raised."""
 
-    def __init__(self, trackers: Iterable[Tracker], *, validate_names: CheckNames = check_names) -> None:
+    def __init__(
+        self,
+        trackers: Iterable[Tracker],
+        *,
+        alarms: Alarms | None = None,
+        rollouts: RolloutPicker | None = None,
+        validate_names: CheckNames = check_names,
+    ) -> None:
+        """Take the trackers.
+
+        Args:
+            trackers: Where metrics go.
+            alarms: What watches them.
+            rollouts: Chooses the rollouts that trackers are shown; `None` shows none.
+            validate_names: Raises `ValueError` for a name that may not be logged.
+        """
         self._trackers = list(trackers)
+        self._alarms = alarms
+        self._rollouts = rollouts
         self._validate_names = validate_names
+        self._traces: list[TraceRow] = []
+        self._spent_s = 0.0
 
     def log(self, metrics: Mapping[str, float], iteration: int, phase: str = TRAIN) -> None:
-        """Hand the metrics to every tracker.
+        """Hand the metrics to every tracker, with the rollouts of the iteration and the alarms they raise.
+
+        `time/logging_s` is added: what was spent here, and on traces, since the metrics before.
 
         Raises:
             ValueError: A name is not in the metric registry.
+            OSError: `metrics.jsonl` or `alarms.jsonl` cannot be written.
         """
         self._validate_names(metrics)
-        for tracker in self._trackers:
-            tracker.log(metrics, iteration, phase)
+        metrics = {**metrics, LOGGING: self._spent_s}
+        self._spent_s = 0.0
+        with self.timed():
+            for tracker in self._trackers:
+                tracker.log(metrics, iteration, phase)
+            self._show(iteration, phase)
+            for alarm in self._alarms.observe(metrics, iteration, phase) if self._alarms else ():
+                for tracker in self._trackers:
+                    tracker.alert(alarm)
+
+    def take_traces(self, rows: Sequence[TraceRow]) -> None:
+        """Take the traces of an iteration whose metrics follow; a few of them are shown with these."""
+        if self._rollouts is not None:
+            self._traces += rows
+
+    def _show(self, iteration: int, phase: str) -> None:
+        traces, self._traces = self._traces, []
+        for kind in ("train", "eval") if self._rollouts else ():
+            rows = [row for row in traces if row["phase"] == kind and row["policy"] == phase]
+            table = self._rollouts.table(f"rollouts/{kind}", rows, iteration, phase) if self._rollouts else None
+            if table is not None:
+                for tracker in self._trackers:
+                    tracker.show(table)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count the time of the block as spent on logging."""
+        started_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._spent_s += time.perf_counter() - started_s
 
     def close(self) -> None:
         """Close every tracker."""
         for tracker in self._trackers:
             tracker.close()
+        if self._alarms:
+            self._alarms.close()
 
     def __enter__(self) -> "Trackers":
         return self
@@ -131,11 +175,13 @@ class Trackers:
         self.close()
 
 
-def open_tracker(
-    run: RunFolder, *, wandb: bool, wandb_mode: str, project: str, name: str, config: Mapping[str, Any]
-) -> Trackers:
-    """Return the trackers of a run: `metrics.jsonl`, and Weights & Biases when `wandb` is set."""
-    trackers: list[Tracker] = [JsonlTracker(run.metrics_file)]
-    if wandb:
-        trackers.append(WandbTracker(run.path, mode=wandb_mode, project=project, name=name, config=config))
-    return Trackers(trackers)
+def phase_prefix(phase: str, main_phase: str) -> str:
+    """Return what stands before the names of a phase's metrics where all phases share one list of names.
+
+    The main phase has plain names, so that dashboards fit every run.
+
+    Example:
+        >>> phase_prefix("cot", main_phase="decoupled_grpo"), phase_prefix("train", main_phase="train")
+        ('cot/', '')
+    """
+    return "" if phase == main_phase else f"{phase}/"

@@ -14,6 +14,7 @@ from videozoom.experiments.build import (
     check_config,
     model_source,
 )
+from videozoom.experiments.build_tracking import open_tracker
 from videozoom.experiments.build_training import (
     TrainingData,
     build_annotate,
@@ -46,7 +47,7 @@ from videozoom.experiments.resuming import START, Resumption, resume_run, unfini
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.experiments.storage import storage_errors
 from videozoom.experiments.tiny_corpus import BlankFrames, tiny_corpus
-from videozoom.experiments.tracking import Trackers, open_tracker
+from videozoom.experiments.tracking import Trackers
 from videozoom.rollout.traces import TraceWriter
 from videozoom.rollout.video_metrics import VideoMeter
 
@@ -87,8 +88,8 @@ def _train(config: Config, run: RunFolder, data: TrainingData) -> list[dict[str,
     resumption = resume_run(
         run, [stage.name for stage in config.cold_start.stages], {grpo_name(config): run.checkpoints}
     )
-    tracker = open_tracker(run, **config.tracking.model_dump(), name=config.name, config=config.model_dump(mode="json"))
-    with tracker, open_traces(run, config) as traces:
+    tracker = open_tracker(run, config, main_phase=grpo_name(config), frames=data.frames)
+    with tracker, open_traces(run, config, tracker) as traces:
         return _Training(config, run, data, tracker, traces, resumption).run()
 
 

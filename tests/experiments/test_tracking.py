@@ -1,49 +1,64 @@
-import logging
-import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from videozoom.envs.json_lines import read_json_lines
+from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
+from videozoom.envs.trajectory_rows import trajectory_row
+from videozoom.experiments.alarm_log import AlarmLog
+from videozoom.experiments.alarms import Alarm, AlarmLimits
+from videozoom.experiments.build_tracking import open_tracker
+from videozoom.experiments.config_files import load_config
+from videozoom.experiments.open_traces import open_traces
 from videozoom.experiments.run_folder import RunFolder
-from videozoom.experiments.tracking import JsonlTracker, Trackers, WandbTracker, open_tracker
+from videozoom.experiments.tracked_rollouts import RolloutPicker, RolloutTable, picked_rows
+from videozoom.experiments.tracking import TRAIN, JsonlTracker, Trackers, phase_prefix
+from videozoom.rewards.facts import RewardBreakdown
+from videozoom.rollout.trace_rows import TraceRow
 
-WANDB = {"mode": "offline", "project": "p", "name": "n", "config": {"seed": 1}}
-
-
-class FakeWandb:
-    """Records what is sent; fails from the `fail_at`-th row on."""
-
-    def __init__(self, fail_at: int | None = None) -> None:
-        self.fail_at, self.rows, self.settings = fail_at, [], {}
-        self.is_finished = False
-
-    def Settings(self, **_: object) -> None:
-        pass
-
-    def init(self, **settings: Any) -> "FakeWandb":
-        self.settings = settings
-        return self
-
-    def define_metric(self, name: str, step_metric: str) -> None:
-        pass
-
-    def log(self, row: dict[str, float]) -> None:
-        if self.fail_at is not None and len(self.rows) >= self.fail_at:
-            raise ConnectionError("no network")
-        self.rows.append(row)
-
-    def finish(self) -> None:
-        self.is_finished = True
+TASK = Task("t", Path("gone.mp4"), 64.0, "Which sign?", ("bars", "lines"), "A", (Span(8.0, 12.0),))
 
 
-@pytest.fixture
-def fake_wandb(monkeypatch: pytest.MonkeyPatch) -> FakeWandb:
-    fake = FakeWandb()
-    monkeypatch.setitem(sys.modules, "wandb", fake)
-    return fake
+class Recorder:
+    """A tracker that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.logged: list[tuple[Mapping[str, float], int, str]] = []
+        self.tables: list[RolloutTable] = []
+        self.alarms: list[Alarm] = []
+        self.is_closed = False
+
+    def log(self, metrics: Mapping[str, float], iteration: int, phase: str = TRAIN) -> None:
+        self.logged.append((metrics, iteration, phase))
+
+    def show(self, table: RolloutTable) -> None:
+        self.tables.append(table)
+
+    def alert(self, alarm: Alarm) -> None:
+        self.alarms.append(alarm)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def trace(reward: float, *, phase: str = "train", policy: str = "grpo", status: Status = Status.ANSWERED) -> TraceRow:
+    return trajectory_row(
+        TASK,
+        phase=phase,
+        policy=policy,
+        iteration=0,
+        kind=EpisodeKind.MULTI_STEP,
+        member=0,
+        seed=(int(100 * reward),),
+        status=status,
+        answer="A",
+        spans_s=[Span(8.0, 12.0)],
+        reward=RewardBreakdown(reward, {"outcome": reward}),
+        steps=[],
+        advantage=0.5,
+    )
 
 
 def test_every_call_is_one_line_with_the_iteration_first(tmp_path: Path) -> None:
@@ -66,11 +81,13 @@ def test_a_number_that_json_cannot_hold_becomes_null(tmp_path: Path) -> None:
 
 
 def test_a_name_outside_the_registry_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    with open_tracker(RunFolder(tmp_path), wandb=False, wandb_mode="offline", project="p", name="n", config={}) as t:
-        t.log({"zoom/hit/rate": 1.0}, 0)
+    with open_tracker(RunFolder(tmp_path), load_config("smoke"), main_phase="grpo") as tracker:
+        tracker.log({"zoom/hit/rate": 1.0}, 0)
         with pytest.raises(ValueError, match="zoom/hits/rate"):
-            t.log({"zoom/hits/rate": 1.0}, 1)
+            tracker.log({"zoom/hits/rate": 1.0}, 1)
     assert len(list(read_json_lines(tmp_path / "metrics.jsonl"))) == 1
+    assert not (tmp_path / "tensorboard").exists()
+    assert not (tmp_path / "wandb").exists()
 
 
 def test_names_are_checked_by_the_hook() -> None:
@@ -79,38 +96,66 @@ def test_names_are_checked_by_the_hook() -> None:
     assert seen == ["any/name"]
 
 
-def test_wandb_gets_the_metrics_offline(tmp_path: Path, fake_wandb: FakeWandb) -> None:
-    tracker = WandbTracker(tmp_path, **WANDB)
-    tracker.log({"loss/total": 0.5}, 3)
-    tracker.close()
-    assert fake_wandb.settings["mode"] == "offline"
-    assert fake_wandb.rows == [{"progress/iteration": 3, "loss/total": 0.5}]
-    assert fake_wandb.is_finished
+def test_every_tracker_gets_metrics_and_alarms_and_is_closed(tmp_path: Path) -> None:
+    recorders = [Recorder(), Recorder()]
+    with Trackers(recorders, alarms=AlarmLog(tmp_path / "alarms.jsonl", AlarmLimits())) as tracker:
+        tracker.log({"video/decode_error/rate": 0.0}, 1, "grpo")
+        tracker.log({"video/decode_error/rate": 0.25}, 2, "grpo")
+    for recorder in recorders:
+        assert [(iteration, phase) for _, iteration, phase in recorder.logged] == [(1, "grpo"), (2, "grpo")]
+        assert [(alarm.name, alarm.iteration) for alarm in recorder.alarms] == [("decode_errors", 2)]
+        assert recorder.is_closed
 
 
-def test_wandb_never_stops_a_run(tmp_path: Path, fake_wandb: FakeWandb, caplog: pytest.LogCaptureFixture) -> None:
-    fake_wandb.fail_at = 1
-    tracker = WandbTracker(tmp_path, **WANDB)
-    with caplog.at_level(logging.WARNING):
-        for iteration in range(4):
-            tracker.log({"loss/total": 0.5}, iteration)
-        tracker.close()
-    assert len(fake_wandb.rows) == 1
-    assert [record.message for record in caplog.records] == [
-        "Weights & Biases failed (no network); the run goes on with metrics.jsonl alone"
-    ]
+def test_the_time_of_logging_is_logged_with_the_next_metrics() -> None:
+    class Slow(Recorder):
+        def log(self, metrics: Mapping[str, float], iteration: int, phase: str = TRAIN) -> None:
+            super().log(metrics, iteration, phase)
+            time.sleep(0.05)
+
+    recorder = Slow()
+    tracker = Trackers([recorder])
+    tracker.log({}, 1)
+    with tracker.timed():
+        time.sleep(0.02)
+    tracker.log({}, 2)
+    first, second = (metrics["time/logging_s"] for metrics, _, _ in recorder.logged)
+    assert first == 0.0
+    assert second >= 0.07
 
 
-def test_wandb_that_does_not_start_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace())
-    tracker = WandbTracker(tmp_path, **WANDB)
-    tracker.log({"loss/total": 0.5}, 0)
-    tracker.close()
+def test_rollouts_of_the_logged_policy_are_shown_when_it_is_time(tmp_path: Path) -> None:
+    recorder = Recorder()
+    tracker = Trackers([recorder], rollouts=RolloutPicker(None, every=2, num_rollouts=2))
+    with open_traces(RunFolder(tmp_path), load_config("smoke"), tracker) as traces:
+        for iteration in (1, 2, 3):
+            traces.write([trace(iteration / 10 + member / 100) for member in range(4)])
+            traces.write([trace(iteration / 10, phase="eval"), trace(0.0, phase="eval", policy="oracle")])
+            tracker.log({}, iteration, "grpo")
+    train, evaluated = recorder.tables
+    assert (train.name, train.iteration, train.phase) == ("rollouts/train", 2, "grpo")
+    assert [(row.values["picked"], row.values["reward"]) for row in train.rows] == [("best", 0.23), ("worst", 0.2)]
+    assert (evaluated.name, [row.values["policy"] for row in evaluated.rows]) == ("rollouts/eval", ["grpo"])
+    # The video is gone, but the axis and the bands are drawn.
+    assert train.rows[0].timeline.ndim == 3
+    assert train.rows[0].values["zooms_s"] == train.rows[0].values["evidence_s"] == "8-12"
+    assert train.rows[0].values["is_right"] is True
+    assert len(list(read_json_lines(tmp_path / "traces.jsonl"))) == 16
 
 
-@pytest.mark.slow
-def test_the_real_wandb_writes_offline(tmp_path: Path) -> None:
-    tracker = WandbTracker(tmp_path, **WANDB)
-    tracker.log({"loss/total": 0.5}, 0)
-    tracker.close()
-    assert list(tmp_path.rglob("*.wandb"))
+def test_best_worst_and_random_rollouts_are_picked_once_each() -> None:
+    import numpy as np
+
+    rows = [trace(value) for value in (0.3, 0.9, 0.1, 0.5)] + [trace(1.0, status=Status.ERROR_DECODE)]
+    picked = picked_rows(rows, 3, np.random.default_rng(0))
+    assert [why for why, _ in picked] == ["best", "worst", "random"]
+    assert [row["reward"]["total"] for _, row in picked][:2] == [0.9, 0.1]
+    assert picked[2][1]["reward"]["total"] in (0.3, 0.5)
+    assert len(picked_rows(rows, 99, np.random.default_rng(0))) == 4
+    assert [why for why, _ in picked_rows(rows[:1], 4, np.random.default_rng(0))] == ["best"]
+    assert picked_rows([], 4, np.random.default_rng(0)) == []
+
+
+def test_the_main_phase_has_plain_names() -> None:
+    assert phase_prefix("decoupled_grpo", "decoupled_grpo") == ""
+    assert phase_prefix("multi_step_grpo", "decoupled_grpo") == "multi_step_grpo/"
