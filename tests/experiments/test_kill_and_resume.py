@@ -1,4 +1,4 @@
-"""SIGKILL at any moment and `--resume`: the run ends with the same numbers, to the bit, as one that nobody disturbed."""
+"""SIGKILL at any moment and `--resume`: the run ends with the same numbers, to the bit, as one that nobody killed."""
 
 import json
 import random

@@ -178,6 +178,6 @@ def test_restarts_are_counted() -> None:
 
     assert restarting(run, max_restarts=2, again="") == "done"
     calls.clear()
-    with pytest.raises(UserError, match="ray.max_restarts=1 allows"):
+    with pytest.raises(UserError, match=r"ray\.max_restarts=1 allows"):
         restarting(run, max_restarts=1, again="")
     assert len(calls) == 2
