@@ -100,7 +100,7 @@ def print_probes(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         if not tables.get(name):
             continue
         table = Table(title=title, box=None, padding=(0, 1, 0, 0), pad_edge=False)
-        for column in (key, "right %", "difference, points", "right to wrong", "wrong to right", "tasks"):
+        for column in (key, "right %", "difference, points", "lost", "gained", "tasks"):
             table.add_column(column, justify="left" if column == key else "right", no_wrap=True)
         for row in tables[name]:
             counts = (row.get("num_right_to_wrong"), row.get("num_wrong_to_right"), row["num_tasks"])
