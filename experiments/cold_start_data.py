@@ -22,6 +22,7 @@ from videozoom.envs.generated.narration import (
     LIST_QUESTION,
     NO_SCENE,
     NOT_SEEN,
+    TIME_KINDS,
     Event,
     describe,
     events_of,
@@ -172,7 +173,9 @@ class ColdStartData:
     ) -> SupervisedSample:
         """Return a sample that answers from the clips of `held`, and from marks where they do not show it."""
         observation = self._observe(task, held, is_last=is_last)
-        reasons = " ".join(describe(event) if event in held else glimpse(event) for event in wanted)
+        # What is asked is when, or what: the reasons tell it.
+        tell = locate if task.kind in TIME_KINDS else describe
+        reasons = " ".join(tell(event) if event in held else glimpse(event) for event in wanted)
         completion = self.protocol.write(Answer(gold_answer(task)), reasons, observation)
         return SupervisedSample(self._prompt(observation, held, self.protocol), completion)
 

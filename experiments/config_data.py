@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from videozoom.envs.generated.recipe import VideoRecipe
+from videozoom.envs.tasks import QuestionKind
 
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
@@ -54,6 +55,8 @@ class GeneratedVideos(Section):
     num_options: Annotated[int, Field(ge=2, le=26)] = 4
     fixed_options: bool = True
     """Whether a letter always stands for the same option; otherwise options are shuffled."""
+    question_kinds: tuple[QuestionKind, ...] = (QuestionKind.MULTIPLE_CHOICE,)
+    """Kinds of the questions, which take turns."""
     quality: Annotated[int, Field(ge=0, le=51)] = 12
     """x264 constant rate factor; lower is better and larger."""
 

@@ -6,13 +6,15 @@ Everything said comes from the task's own truth (`Task.metadata`, written by the
 from collections.abc import Sequence
 from typing import NotRequired, TypedDict, cast
 
-from videozoom.envs.tasks import Span, Task
+from videozoom.envs.tasks import QuestionKind, Span, Task
 
 LIST_QUESTION = "List the scenes."
 DESCRIBE_QUESTION = "Describe the clip."
 EXCERPT_HEADER = "Excerpt:"
 NO_SCENE = "There is no scene."
 NOT_SEEN = "No clip shows it."
+TIME_KINDS = (QuestionKind.NUMERICAL, QuestionKind.TEMPORAL_GROUNDING)
+"""Kinds of questions about generated videos whose answer is a time."""
 
 
 class Event(TypedDict):

@@ -1,5 +1,6 @@
 """What happens in one generated video, and what is asked about it: data, no pixels."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations, product
 from pathlib import Path
@@ -7,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from videozoom.envs.generated.question_kinds import Shown, free_question
 from videozoom.envs.generated.recipe import VideoRecipe
 from videozoom.envs.generated.signs import CUES, SIGNS
-from videozoom.envs.tasks import OPTION_LETTERS, Span, Task
+from videozoom.envs.tasks import OPTION_LETTERS, QuestionKind, Span, Task
 
 _MAX_SHUFFLES = 50
 
@@ -88,23 +90,31 @@ def tasks_of(plan: VideoPlan, video: Path, recipe: VideoRecipe) -> list[Task]:
         asked = [next(event for event in plan.events if event.cue == cue and not event.is_decoy) for cue in query]
         truth = tuple(str(event.sign) for event in asked)
         options = _options(truth, recipe, rng)
-        tasks.append(
-            Task(
-                task_id=f"{recipe.content_hash}-v{plan.index:05d}-q{number}",
-                video=video,
-                duration_s=plan.length_s,
-                question=_question(query),
-                options=tuple(_listed(option) for option in options),
-                answer=OPTION_LETTERS[options.index(truth)],
-                evidence=tuple(sorted(Span(event.start_s, event.end_s) for event in asked)),
-                metadata={
-                    "cue": query[0] if len(query) == 1 else list(query),
-                    "events": [event.as_dict() for event in plan.events],
-                    "seed": recipe.seed,
-                },
-            )
+        task = Task(
+            task_id=f"{recipe.content_hash}-v{plan.index:05d}-q{number}",
+            video=video,
+            duration_s=plan.length_s,
+            question=_question(query),
+            options=tuple(_listed(option) for option in options),
+            answer=OPTION_LETTERS[options.index(truth)],
+            evidence=tuple(sorted(Span(event.start_s, event.end_s) for event in asked)),
+            metadata={
+                "cue": query[0] if len(query) == 1 else list(query),
+                "events": [event.as_dict() for event in plan.events],
+                "seed": recipe.seed,
+            },
         )
+        turn = plan.index * len(plan.queries) + number
+        tasks.append(_of_kind(task, QuestionKind(recipe.question_kinds[turn % len(recipe.question_kinds)]), asked))
     return tasks
+
+
+def _of_kind(task: Task, kind: QuestionKind, asked: Sequence[Event]) -> Task:
+    """Return the task, or one of another kind about the same events."""
+    if kind is QuestionKind.MULTIPLE_CHOICE:
+        return task
+    shown = [Shown(event.cue, str(event.sign), Span(event.start_s, event.end_s)) for event in asked]
+    return replace(task, kind=kind, options=(), **free_question(kind, shown)._asdict())
 
 
 def _marked(events: list[Event], recipe: VideoRecipe, index: int) -> list[Event]:

@@ -8,7 +8,7 @@ from math import comb
 from typing import Any
 
 from videozoom.envs.generated.signs import CUES, SIGNS
-from videozoom.envs.tasks import OPTION_LETTERS
+from videozoom.envs.tasks import OPTION_LETTERS, QuestionKind
 
 GENERATOR_VERSION = 3
 """Raise it when the same recipe would give other videos or tasks."""
@@ -64,6 +64,8 @@ class VideoRecipe:
     num_options: int = 4
     fixed_options: bool = True
     """Whether a letter always stands for the same option; otherwise options are drawn and shuffled."""
+    question_kinds: tuple[QuestionKind | str, ...] = (QuestionKind.MULTIPLE_CHOICE,)
+    """Kinds of the questions, which take turns. The videos stay the same."""
     quality: int = 12
     """x264 constant rate factor; lower is better and larger. Up to 12 the encoder leaves no trace of a sign in the fast
     view of 1,500 videos; from 16 on a classifier begins to find some."""
@@ -82,8 +84,8 @@ class VideoRecipe:
 
     @property
     def unmarked_hash(self) -> str:
-        """The same for what is not told by marks: equal for recipes that differ in `legibility` only."""
-        return self._hash("num_videos", "legibility")
+        """The same for what is not told by marks: equal for recipes that differ in `legibility` or questions only."""
+        return self._hash("num_videos", "legibility", "question_kinds")
 
     def _hash(self, *left_out: str) -> str:
         values = self.as_dict() | {"version": GENERATOR_VERSION}
@@ -119,8 +121,10 @@ class VideoRecipe:
         return count
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the dials as plain JSON values; `legibility` only if it is not 0, so that older folders stay valid."""
+        """Return the dials as plain JSON values; newer ones only if they are set, so that older folders stay valid."""
         values = asdict(self)
+        if self.question_kinds == (QuestionKind.MULTIPLE_CHOICE,):
+            del values["question_kinds"]
         if not self.legibility:
             del values["legibility"]
         return json.loads(json.dumps(values))  # type: ignore[no-any-return]
@@ -155,6 +159,11 @@ def _check(recipe: VideoRecipe) -> None:
     need(1 <= recipe.questions_per_video <= num_questions, "questions_per_video", f"between 1 and {num_questions}")
     need(0.0 <= recipe.decoy_probability <= 1.0, "decoy_probability", "between 0 and 1")
     need(0.0 <= recipe.legibility <= 1.0, "legibility", "between 0 and 1")
+    need(
+        bool(recipe.question_kinds) and set(recipe.question_kinds) <= set(QuestionKind),
+        "question_kinds",
+        f"at least one of {', '.join(QuestionKind)}",
+    )
     need(recipe.num_decoys >= 1, "num_decoys", "at least 1; set decoy_probability to 0 for none")
     need(2 <= recipe.num_options <= len(OPTION_LETTERS), "num_options", f"between 2 and {len(OPTION_LETTERS)}")
     most_options = len(SIGNS) ** recipe.evidence_events
