@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from videozoom.envs.caption_tree_env import CaptionTreeEnv
 from videozoom.envs.captions.kept_texts import KeptCaptioner, KeptTexts, KeptVideoQA
+from videozoom.envs.captions.probes import BlindCaptioner, OtherVideoCaptioner, OtherVideoQA, caption_partners
 from videozoom.envs.captions.sources import Captioner, VideoQA
 from videozoom.envs.captions.tree import LEVELS, Level, WidthRule
 from videozoom.envs.generated.captions import TruthCaptioner, TruthVideoQA, events_by_video
 from videozoom.envs.generated.narration import Event
+from videozoom.envs.probes import Probe
 from videozoom.envs.tasks import Task
 from videozoom.envs.video_store import Resize, VideoStore
 from videozoom.envs.videos.file_ids import FileStamp, digest_of
@@ -60,25 +62,45 @@ def build_width_rule(config: Config) -> WidthRule:
     return WidthRule(captions.leaf_s, captions.least_width, captions.most_width)
 
 
-def build_caption_env_maker(config: Config, tasks: Sequence[Task]) -> Callable[[], CaptionTreeEnv]:
+def build_caption_env_maker(
+    config: Config, tasks: Sequence[Task], probe: Probe | None = None
+) -> Callable[[], CaptionTreeEnv]:
     """Return a function that makes environments sharing one captioner.
 
+    Args:
+        config: The run.
+        tasks: Whose videos are described.
+        probe: What is taken away from who describes them, if anything.
+
     Raises:
+        ValueError: `wrong_video` is probed, and there is only one.
         UserError: the truth is to write captions, and a task is not of a generated video.
     """
     # The task of an episode comes with `reset`: one stands for all here, so that making an environment costs nothing.
     longest = max(tasks, key=lambda task: (task.duration_s, len(task.options)))
+    captioner, video_qa = _probed(build_captioner(config, tasks), build_video_qa(config, tasks), tasks, probe)
     return partial(
         CaptionTreeEnv,
         [longest],
-        build_captioner(config, tasks),
-        build_video_qa(config, tasks),
+        captioner,
+        video_qa,
         build_rubric(config),
         config.env.max_steps,
         build_width_rule(config),
         config.captions.caption_before_question,
         config.env.mask_unreadable,
     )
+
+
+def _probed(
+    captioner: Captioner, video_qa: VideoQA | None, tasks: Sequence[Task], probe: Probe | None
+) -> tuple[Captioner, VideoQA | None]:
+    if probe is Probe.BLIND:
+        return BlindCaptioner(), BlindCaptioner() if video_qa else None
+    if probe is Probe.WRONG_VIDEO:
+        partners = caption_partners(tasks)
+        return OtherVideoCaptioner(captioner, partners), OtherVideoQA(video_qa, partners) if video_qa else None
+    return captioner, video_qa
 
 
 def build_captioner(config: Config, tasks: Sequence[Task]) -> Captioner:

@@ -9,6 +9,7 @@ from videozoom.envs.observation import FrameSource
 from videozoom.envs.probes import BlindFrames, OtherVideos, Probe, ShuffledFrames, video_partners, with_other_letters
 from videozoom.envs.tasks import Task
 from videozoom.experiments.build import build_env_maker, build_frames, build_protocol
+from videozoom.experiments.build_captions import build_caption_env_maker
 from videozoom.experiments.config import Config
 from videozoom.experiments.contestants import (
     MODEL,
@@ -51,8 +52,8 @@ def check_probes(config: Config) -> None:
         )
 
 
-CAPTION_PROBES = (Probe.FAST_VIEW.value, Probe.PERMUTED_OPTIONS.value)
-"""Probes that need no frames: at once from the first captions, and other letters."""
+CAPTION_PROBES = tuple(probe.value for probe in Probe if probe is not Probe.SHUFFLED)
+"""Probes of agents that read captions. Their fast view is the captions of the longest parts."""
 
 
 @dataclass
@@ -86,7 +87,7 @@ class ProbeRunner:
             tasks = tuple(with_other_letters(task) for task in tasks if len(task.options) > 1)
             if not tasks:
                 raise UserError("eval.probes has permuted_options, but no task has options; leave it out")
-        make_env = build_env_maker(self.config, tasks, self._probed_frames(probe))
+        make_env = self._probed_world(probe, tasks)
         contestant = model_contestant(self.config, f"{MODEL}{VARIANT}{probe}", self.model, make_env)
         if probe is Probe.FAST_VIEW:
             contestant = Contestant(contestant.name, contestant.policy, make_env, lambda _: 1, contestant.num_parallel)
@@ -144,17 +145,22 @@ class ProbeRunner:
     def _greedy(self) -> "Model":
         return self.model.greedy(self.config.eval.max_new_tokens)
 
+    def _probed_world(self, probe: Probe, tasks: tuple[Task, ...]) -> MakeEnv:
+        try:
+            if self.config.env.kind == "caption_tree":
+                return build_caption_env_maker(self.config, tasks, probe)
+            return build_env_maker(self.config, tasks, self._probed_frames(probe))
+        except ValueError as error:
+            raise UserError(f"eval.probes has {probe}, but {error}; leave it out") from error
+
     def _probed_frames(self, probe: Probe) -> FrameSource:
         if probe is Probe.BLIND:
             return BlindFrames(self.frames)
         if probe is Probe.SHUFFLED:
             return ShuffledFrames(self.frames)
-        if probe is not Probe.WRONG_VIDEO:
-            return self.frames
-        try:
+        if probe is Probe.WRONG_VIDEO:
             return OtherVideos(self.frames, video_partners(task.video for task in self._tasks))
-        except ValueError as error:
-            raise UserError(f"eval.probes has wrong_video, but {error}; leave it out") from error
+        return self.frames
 
     def _with_tasks(self, tasks: Sequence[Task]) -> Evaluator:
         it = self.evaluator

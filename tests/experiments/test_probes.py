@@ -10,12 +10,14 @@ import pytest
 from generated_world import GeneratedWorld
 
 from videozoom.envs.actions import Action, Answer, ZoomIn
+from videozoom.envs.captions.probes import caption_partners
 from videozoom.envs.observation import VideoClip
 from videozoom.envs.probes import Probe, video_partners
 from videozoom.envs.protocols.base import Protocol
 from videozoom.envs.task_files import save_tasks
 from videozoom.envs.tasks import Span, Task
 from videozoom.experiments.build import build_env_maker, build_policy, build_protocol
+from videozoom.experiments.build_captions import build_width_rule
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import load_config
 from videozoom.experiments.contestants import Contestant
@@ -23,6 +25,8 @@ from videozoom.experiments.errors import UserError
 from videozoom.experiments.evaluate import Evaluator, run_eval
 from videozoom.experiments.probes import ProbeRunner
 from videozoom.policies.base import Completion, Request
+from videozoom.policies.scripted import ZoomRule
+from videozoom.policies.scripted_reading import ScriptedReader
 from videozoom.rollout.traces import TraceWriter, read_traces
 
 SIGNS = ("bars", "lines", "checks", "rings")
@@ -228,7 +232,7 @@ def test_an_evaluation_with_everything(generated: GeneratedWorld, task_file: Pat
     ("overrides", "sentence"),
     [
         (["eval.policies=[never]", "eval.probes=[blind]"], "add model to eval.policies"),
-        (["env.kind=caption_tree", "protocol.name=longvideo_r1", "eval.probes=[blind]"], "blind changes frames"),
+        (["env.kind=caption_tree", "protocol.name=longvideo_r1", "eval.probes=[shuffled]"], "shuffled changes frames"),
         (["env.kind=caption_tree", "protocol.name=longvideo_r1", "eval.audit=true"], "eval.audit changes frames"),
     ],
 )
@@ -239,3 +243,53 @@ def test_probes_that_cannot_be_are_told_before_anything_is_done(
     with pytest.raises(UserError, match=sentence):
         run_eval(config)
     assert not (tmp_path / "run").exists()
+
+
+class CaptionAnswerer:
+    """Answers with the option that a caption it read names, or with A."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol = protocol
+
+    def act(self, requests: Sequence[Request]) -> list[Completion]:
+        return [self._written(request) for request in requests]
+
+    def _written(self, request: Request) -> Completion:
+        observation: Any = request.observation
+        read = " ".join(turn.text or "" for turn in observation["turns"])
+        named = [index for index, option in enumerate(observation["options"]) if option in read]
+        return Completion(self.protocol.write(Answer("ABCD"[named[0]] if named else "A"), "", observation))
+
+
+def test_a_reader_of_captions_falls_to_guessing_where_nothing_is_described(
+    generated: GeneratedWorld, task_file: Path, tmp_path: Path
+) -> None:
+    places = [f"run_dir={tmp_path / 'run'}", f"captions.cache={tmp_path / 'captions'}"]
+    source = ["data.eval.generated=null", f"data.eval.tasks={task_file}"]
+    config = load_config("longvideo_r1", [*source, *places, "captions.least_width=2"])
+    protocol, tasks = build_protocol(config), generated.tasks
+    reader: Any = ScriptedReader(
+        ZoomRule.ORACLE, protocol, width_rule=build_width_rule(config), answerer=CaptionAnswerer(protocol)
+    )
+    reader.greedy = lambda _: reader
+    evaluator = Evaluator(tasks, protocol, TraceWriter(tmp_path / "traces.jsonl"), batch_size=5)
+    (num_steps,) = {reader.num_steps(task) for task in tasks}
+    config = config.model_copy(update={"env": config.env.model_copy(update={"max_steps": num_steps})})
+    make_env = build_env_maker(config, tasks, generated.frames)
+    own = evaluator.episodes(Contestant("model", reader, make_env, lambda _: num_steps))
+    probes = ProbeRunner(config, evaluator, generated.frames, reader, own)
+    assert all(trajectory.is_right(task) for task, trajectory in own)
+    num_a = sum(task.answer == "A" for task in tasks)
+    assert probes.probe(Probe.BLIND)["accuracy"] == num_a / len(tasks)
+    wrong = probes.probe(Probe.WRONG_VIDEO)
+    assert (wrong["num_tasks"], wrong["accuracy"] < 1.0) == (3, True)
+    assert probes.probe(Probe.PERMUTED_OPTIONS)["accuracy"] == 1.0
+
+
+def test_another_video_of_another_length_is_described_part_by_part() -> None:
+    tasks = [Task(name, Path(name), length_s, "?", SIGNS, "A") for name, length_s in (("long", 90.0), ("short", 30.0))]
+    partners = caption_partners(tasks)
+    assert (partners[Path("long")].video, partners[Path("short")].video) == (Path("short"), Path("long"))
+    assert partners[Path("long")].span(Span(30.0, 60.0)) == Span(10.0, 20.0)
+    with pytest.raises(ValueError, match="of a single video"):
+        caption_partners(tasks[:1])
