@@ -59,6 +59,8 @@ class Plot(Section):
     title: str
     over: str | None = None
     """An axis whose values are numbers."""
+    is_difference: bool = False
+    """Whether the differences to the baseline are drawn, along an axis, instead of the measure itself."""
 
 
 class Paper(Section):
@@ -107,6 +109,8 @@ class Study(Section):
         measures = [*self.measures, *(c.measure for c in self.claims), *(p.measure for p in self.plots)]
         _check_names("measure", measures, MEASURES)
         _check_names("axis", [plot.over for plot in self.plots if plot.over], self.axes)
+        if any(plot.is_difference and not (plot.over and self.baseline) for plot in self.plots):
+            raise ValueError("a plot of differences needs an axis (over) and a study with a baseline")
         columns = self.paper.columns if self.paper else {}
         _check_names("paper column", [name for cell in self.cells.values() for name in cell.paper], columns)
         if len(set(self.seeds)) < len(self.seeds):

@@ -41,25 +41,31 @@ def cell_chart(plot: Plot, rows: Rows) -> Html:
 
 
 def axis_chart(plot: Plot, rows: Rows) -> Html:
-    """Return one line per cell over the values of an axis, with intervals."""
+    """Return one line per cell over the values of an axis, with intervals: of a measure, or of differences in it."""
     assert plot.over is not None  # otherwise it is a chart by cell
-    unit = MEASURES[plot.measure].unit
+    cells = list(dict.fromkeys(row["cell"] for row in rows))
+    values = [float(row["point"][plot.over]) for row in rows]
+    # Whiskers of neighbouring cells would hide each other.
+    aside = (max(values) - min(values)) / 120
     series, markers = [], []
-    for index, cell in enumerate(dict.fromkeys(row["cell"] for row in rows)):
-        style = STYLES[index % len(STYLES)]
+    for index, cell in enumerate(cells):
+        style, shift = STYLES[index % len(STYLES)], aside * (index - (len(cells) - 1) / 2)
         points = []
         for row in rows:
-            found = row["measures"].get(plot.measure)
+            found = row["differences" if plot.is_difference else "measures"].get(plot.measure)
             if row["cell"] != cell or found is None:
                 continue
-            x = float(row["point"][plot.over])
+            x = float(row["point"][plot.over]) + shift
             points.append((x, found["mean"]))
-            interval = Interval(*found["ci95"]) if found["ci95"] else None
-            markers.append(Marker(row["row"], style, x, found["mean"], interval))
+            ends = (found["ci95_seeds"] or found["ci95_tasks"]) if plot.is_difference else found["ci95"]
+            markers.append(Marker(row["row"], style, x, found["mean"], Interval(*ends) if ends else None))
         if points:
             label = next(row["label"] for row in rows if row["cell"] == cell)
             series.append(Series(label, style, tuple(sorted(points))))
-    return line_chart(plot.title, series, unit=unit, markers=markers)
+    unit = MEASURES[plot.measure].unit
+    return line_chart(
+        plot.title, series, unit=unit, markers=markers, reference=(0.0, "") if plot.is_difference else None
+    )
 
 
 def axis_legend(rows: Rows) -> Html:

@@ -98,10 +98,14 @@ def _table(plan: Plan, results: Results) -> Html:
         "section",
         element("h2", "Results"),
         element(
-            "table",
-            element("thead", element("tr", [element("th", text, scope="col") for text in heads])),
-            element("tbody", body),
-            class_="results study",
+            "div",
+            element(
+                "table",
+                element("thead", element("tr", [element("th", text, scope="col") for text in heads])),
+                element("tbody", body),
+                class_="results study",
+            ),
+            class_="wide-table",
         ),
         element("p", " ".join(notes), class_="fine"),
     )

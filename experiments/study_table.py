@@ -31,10 +31,10 @@ def value_text(value: float | None, unit: str, *, is_difference: bool = False) -
     """
     if value is None:
         return "-"
-    sign = "+" if is_difference and value >= 0 else ""
-    if unit == "rate":
-        return f"{sign}{100 * value:.1f}"
-    return sign + (f"{value:.2f}" if abs(value) < 100 else number_text(value))
+    text = f"{100 * value:.1f}" if unit == "rate" else f"{value:.2f}" if abs(value) < 100 else number_text(value)
+    # A rounded zero has no sign of its own.
+    text = text.removeprefix("-") if not text.strip("-0.") else text
+    return f"+{text}" if is_difference and not text.startswith("-") else text
 
 
 def interval_text(row: Mapping[str, Any] | None, unit: str, *, is_difference: bool = False, key: str = "ci95") -> str:
@@ -67,7 +67,9 @@ def claim_sentence(claim: Mapping[str, Any]) -> str:
         for key, words in (("ci95_seeds", "over seeds"), ("ci95_tasks", "over tasks"))
         if claim[key]
     ]
-    return f"{claim['says']}{point}: {VERDICTS[verdict]}. {measure.label}: {mean}{unit} ({', '.join(over)})."
+    apart = {True: " The intervals of both means lie apart.", False: " The intervals of both means overlap."}
+    text = f"{claim['says']}{point}: {VERDICTS[verdict]}. {measure.label}: {mean}{unit} ({', '.join(over)})."
+    return text + apart.get(claim.get("intervals_are_apart"), "")
 
 
 def heading(study: Study, results: Results) -> str:

@@ -34,17 +34,14 @@ def test_configurations_beside_studies_load() -> None:
 
 
 def test_studies_share_cold_starts_and_trainings() -> None:
-    plans = {name: plan_study(*load_study(name)) for name in ("table2b", "table2c", "table2d", "table4", "legibility")}
-    steps = {
-        name: {step for step in plan.steps() if step.kind is not StepKind.EVALUATE} for name, plan in plans.items()
-    }
-    for name in ("table2c", "table2d", "table4"):
-        assert steps[name] <= steps["table2b"], name
-    cold_starts = {step for step in steps["legibility"] if step.kind is StepKind.COLD_START}
-    assert cold_starts < steps["table2b"]
-    assert len(cold_starts) == 3
-    # The point that the other studies stand on is theirs.
-    assert steps["table2b"] <= steps["legibility"]
+    names = ("table2b", "table2c", "table2d", "table4", "table7", "legibility")
+    plans = {name: plan_study(*load_study(name)) for name in names}
+    made = {name: [step for step in plan.steps() if step.kind is not StepKind.EVALUATE] for name, plan in plans.items()}
+    steps = {name: set(found) for name, found in made.items()}
+    for name in ("table2c", "table2d", "table7"):
+        assert steps[name] <= steps["table4"], name
+    # One cold start for each seed, whatever the fast view gives away afterwards.
+    assert sum(step.kind is StepKind.COLD_START for step in steps["legibility"]) == 3
 
 
 @pytest.mark.parametrize(
