@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from videozoom.envs.caption_tree_env import CaptionTreeEnv
 from videozoom.envs.generated.generate import generate
 from videozoom.envs.observation import FrameSource, VideoDecodeError
+from videozoom.envs.overlay import TimestampOverlay
 from videozoom.envs.protocols.longvideo_r1 import LongVideoR1Protocol
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
 from videozoom.envs.protocols.videozoomer import VideoZoomerProtocol
@@ -167,10 +168,13 @@ def build_protocol(config: Config) -> LoveR1Protocol | VideoZoomerProtocol | Lon
                 frames=protocol.frames,
                 max_frames=config.env.span_rules.max_frames or config.video.slow_max_frames,
                 fps=config.video.slow_fps,
+                overlay=TimestampOverlay(digit_scale=protocol.timestamp_scale, plate=protocol.timestamp_plate)
+                if protocol.timestamps
+                else None,
             )
         return LoveR1Protocol(
             protocol.prompts,
-            timestamps=protocol.timestamps,
+            timestamps=protocol.timestamps is not False,
             timestamp_scale=protocol.timestamp_scale,
             timestamp_plate=protocol.timestamp_plate,
             parser=protocol.parser or "rl",

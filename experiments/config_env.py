@@ -65,8 +65,9 @@ class Protocol(Section):
     name: Literal["love_r1", "videozoomer", "longvideo_r1"] = "love_r1"
     prompts: str | None = None
     """Folder of the prompt texts, or the name of a shipped one; null for the one that is called like the protocol."""
-    timestamps: bool = True
-    """Whether the time in seconds is drawn on every frame."""
+    timestamps: bool | None = None
+    """Whether the time in seconds is drawn on every frame; null is yes for LOVE-R1 and no for VideoZoomer, which has
+    times in text."""
     timestamp_scale: Count = 2
     """Pixels per cell of the 3x5 digits on small frames."""
     timestamp_plate: bool = False

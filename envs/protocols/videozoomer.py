@@ -14,6 +14,7 @@ from typing import Self
 from videozoom.envs.actions import Action, Answer, Malformed, MalformedReason, ZoomIn
 from videozoom.envs.messages import Message, Prompt, Role, SampledPart, TextPart, VideoPart
 from videozoom.envs.observation import EPISODE_KINDS, QUESTION_KINDS, Observation, Turn, VideoClip
+from videozoom.envs.overlay import TimestampOverlay
 from videozoom.envs.protocols.wording import fill, load_free_questions, load_wording
 from videozoom.envs.protocols.zoom_tags import ANSWER, THINK, ZOOM, find_action, read_answer, read_request
 from videozoom.envs.sampling import FRAMES_PER_PATCH, num_frames_at
@@ -74,6 +75,7 @@ class VideoZoomerProtocol:
         frames: How frames are shown; the preset's way unless given.
         max_frames: The most frames of a zoom, which the prompt tells; the environment's rules enforce them.
         fps: Rate that `write` gives zooms without one, unless these are too many frames or none.
+        overlay: Draws the time on every frame, beside the one in text; VideoZoomer draws none.
 
     Raises:
         ValueError: if the wording cannot be loaded, or a value is not allowed.
@@ -94,6 +96,7 @@ class VideoZoomerProtocol:
         frames: FrameLayout | str | None = None,
         max_frames: int = 16,
         fps: float = 2.0,
+        overlay: TimestampOverlay | None = None,
     ) -> None:
         if isinstance(preset, str) and preset not in PRESETS:
             raise ValueError(f"Unknown preset {preset!r}: use one of {', '.join(PRESETS)}, or a VideoZoomerPreset.")
@@ -101,7 +104,7 @@ class VideoZoomerProtocol:
             raise ValueError(f"max_frames {max_frames}, fps {fps}: use at least 1 and a positive number.")
         self.preset = PRESETS[preset] if isinstance(preset, str) else preset
         self.frames = self.preset.frames if frames is None else FrameLayout(frames)
-        self.max_frames, self.fps = max_frames, fps
+        self.max_frames, self.fps, self.overlay = max_frames, fps, overlay
         self.wording = load_wording("videozoomer" if prompts is None else prompts, _files(self.preset))
         self._free = load_free_questions("videozoomer" if prompts is None else prompts)
         lines = (line.partition(":") for line in self.wording["reasons"].splitlines())
@@ -204,6 +207,7 @@ class VideoZoomerProtocol:
 
     def _shown(self, clip: VideoClip) -> list[Part]:
         """Return the frames of a clip, each after its time unless they are one video."""
+        clip = clip if self.overlay is None else self.overlay(clip)
         if self.frames is FrameLayout.VIDEO:
             return [VideoPart(clip)]
         together = FRAMES_PER_PATCH if self.frames is FrameLayout.PAIRS else 1

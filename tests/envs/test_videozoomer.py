@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from videozoom.envs.actions import Action, Answer, GetCaption, Malformed, MalformedReason, ZoomIn
 from videozoom.envs.messages import Prompt, Role, SampledPart, TextPart, VideoPart
 from videozoom.envs.observation import Observation, Turn, VideoClip
+from videozoom.envs.overlay import TimestampOverlay
 from videozoom.envs.protocols import videozoomer
 from videozoom.envs.protocols.videozoomer import PRESETS, FrameLayout, VideoZoomerProtocol
 from videozoom.envs.sampling import num_frames_at
@@ -281,6 +282,17 @@ def test_frames_are_images_pairs_or_a_video() -> None:
     assert user[0] == "[0-64.4]"
     odd = observe(fast_view=clip(0.0, 3.0, 3))
     assert [len(it.frames) for it in VideoZoomerProtocol(frames="pairs").prompt(odd).clips()] == [2, 1]
+
+
+def test_times_are_drawn_on_frames_too_if_wanted() -> None:
+    observation = observe(Turn(ZoomIn(Span(4.0, 6.0), 2.0), clip(4.0, 6.0)))
+    plain = list(VideoZoomerProtocol().prompt(observation).clips())
+    drawn = list(VideoZoomerProtocol(overlay=TimestampOverlay(plate=True)).prompt(observation).clips())
+    assert len(drawn) == len(plain) > 4
+    for one, other in zip(drawn, plain, strict=True):
+        assert one.key != other.key
+        assert not np.array_equal(one.frames, other.frames)
+        assert np.array_equal(one.times_s, other.times_s)
 
 
 def test_frames_of_a_clip_are_numbered_from_zero_and_timed_by_the_video() -> None:
