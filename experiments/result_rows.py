@@ -4,10 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from videozoom.envs.tasks import Span, Status, Task
+from videozoom.envs.tasks import QuestionKind, Span, Status, Task
 from videozoom.experiments.progress import console
 from videozoom.experiments.statistics import wilson_interval
 from videozoom.rewards.overlap import iou
+from videozoom.rollout.answer_metrics import Pairs, by_kind, kind_measures, named
 from videozoom.rollout.group_metrics import is_hit
 from videozoom.rollout.types import Trajectory
 
@@ -39,6 +40,26 @@ def results_row(policy: str, pairs: Sequence[tuple[Task, Trajectory]]) -> dict[s
         "iou_mean": _mean([_best_iou(span, task) for task, t in annotated for span in t.spans_s]),
         "unparsed_rate": _rate(sum(t.answer is None for _, t in readable), len(readable)),
         "num_failed_replies": sum(bool(step.completion.error) for _, t in pairs for step in t.steps),
+        **_kinds(readable),
+    }
+
+
+def _kinds(pairs: Pairs) -> dict[str, Any]:
+    """Return the rows of each kind of question; nothing where all are multiple choice."""
+    kinds = by_kind(pairs)
+    if set(kinds) <= {QuestionKind.MULTIPLE_CHOICE}:
+        return {}
+    return {"kinds": {str(kind): _kind_row(kind, chosen) for kind, chosen in kinds.items()}}
+
+
+def _kind_row(kind: QuestionKind, pairs: Pairs) -> dict[str, Any]:
+    num_correct = sum(t.is_right(task) for task, t in pairs)
+    return {
+        "num_tasks": len(pairs),
+        "accuracy": _rate(num_correct, len(pairs)),
+        "accuracy_ci95": _interval(num_correct, len(pairs)),
+        "reward_mean": _mean([t.reward.total for _, t in pairs]),
+        **kind_measures(kind, pairs),
     }
 
 
@@ -70,6 +91,7 @@ def eval_metrics(row: Mapping[str, Any], dataset: str = "held_out") -> dict[str,
         "num_steps/mean": row["num_steps_mean"],
         "zoom_hit_rate": row["zoom_hit_rate"],
     }
+    values |= named(row.get("kinds", {}))
     return {f"eval/{dataset}/{name}": value for name, value in values.items() if value is not None}
 
 
@@ -89,6 +111,34 @@ def print_results(rows: Sequence[Mapping[str, Any]]) -> None:
             *(_number(row.get(name), digits) for name, digits in _PLAIN_COLUMNS.items()),
         )
     console.print(table)
+    _print_kinds(rows)
+
+
+def _print_kinds(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print how right answers are by the kind of question, where there are others than multiple choice."""
+    from rich.table import Table
+
+    if not any(row.get("kinds") for row in rows):
+        return
+    table = Table(title="By kind of question", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("policy", "kind", "right %", "measures", "tasks"):
+        table.add_column(column, justify="right" if column in ("right %", "tasks") else "left")
+    for row in rows:
+        for kind, values in row.get("kinds", {}).items():
+            measures = ", ".join(f"{words} {values[name]:.2f}" for name, words in _MEASURES.items() if name in values)
+            right = _with_interval(values["accuracy"], values["accuracy_ci95"])
+            table.add_row(row["policy"], kind, right, measures, str(values["num_tasks"]))
+    console.print(table)
+
+
+_MEASURES = {
+    "number_error": "error",
+    "word_error_rate": "WER",
+    "iou": "mIoU",
+    "recall_03": "R@0.3",
+    "recall_05": "R@0.5",
+    "recall_07": "R@0.7",
+}
 
 
 def print_probes(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

@@ -12,6 +12,7 @@ from videozoom.envs.actions import Action, Answer, GetCaption, Malformed, Malfor
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.policies.base import FinishReason
 from videozoom.rewards.overlap import any_overlap, iou
+from videozoom.rollout.answer_metrics import answer_metrics
 from videozoom.rollout.types import Group, Trajectory
 
 _REDUCERS: dict[str, Callable[[NDArray[np.float64]], float]] = {
@@ -47,6 +48,7 @@ def group_metrics(groups: Sequence[Group], advantages: Sequence[NDArray[np.float
         **_signal_metrics(groups),
         **_episode_metrics([trajectory for _, trajectory in pairs]),
         **zoom_metrics(readable),
+        **answer_metrics([(task, t) for task, t in readable if t.kind == EpisodeKind.MULTI_STEP]),
         **_reduced("policy/advantage", unmasked_advantages, "mean std min max"),
         **_reduced("loss/masked_episodes", masked, "rate"),
         **_reduced("video/decode_error", [t.status == Status.ERROR_DECODE for _, t in pairs], "rate"),

@@ -1,7 +1,7 @@
 """The registry of metric names: unit, direction, meaning and reading of everything a run logs.
 
 Grammar of a name: `<section>/<noun>[/<stat>]`, lower snake case, units as suffix. The stat, when there is one, is how
-the values of one iteration were reduced. What is registered stands in `metric_rows.py` and `metric_rows_machine.py`;
+the values of one iteration were reduced. What is registered stands in `metric_rows*.py`;
 a test fails when a name anywhere in the code is not.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from videozoom.rollout.metric_rows import AGENT_ROWS, EVAL_ROWS, Row
+from videozoom.rollout.metric_rows_answers import ANSWER_ROWS
 from videozoom.rollout.metric_rows_machine import MACHINE_ROWS
 
 STATS = ("mean", "std", "min", "max", "p10", "p90", "sum", "rate")
@@ -21,6 +22,7 @@ SECTIONS = {
     "group": "Whether groups have something to teach",
     "episode": "What episodes are like",
     "zoom": "Whether and where the agent looks",
+    "answer": "How right answers are, by the kind of question, where there are others than multiple choice",
     "policy": "How the policy moves",
     "loss": "What the update is made of",
     "optim": "The optimizer",
@@ -88,7 +90,7 @@ def _expand(row: Row) -> Iterable[MetricSpec]:
 _EVAL_ROWS = tuple(row._replace(names=f"eval/{ANY_DATASET}/{row.names}") for row in EVAL_ROWS)
 
 METRICS: dict[str, MetricSpec] = {
-    spec.name: spec for row in (*AGENT_ROWS, *MACHINE_ROWS, *_EVAL_ROWS) for spec in _expand(row)
+    spec.name: spec for row in (*AGENT_ROWS, *ANSWER_ROWS, *MACHINE_ROWS, *_EVAL_ROWS) for spec in _expand(row)
 }
 """Every metric by name; those of evaluations under `eval/<dataset>/...`."""
 

@@ -12,7 +12,7 @@ from videozoom.rollout.metrics import ANY_DATASET, METRICS, SECTIONS, STATS, Dir
 NAME = re.compile(rf"(?:{'|'.join(SECTIONS)})/[a-z0-9_*]+(?:/[a-z0-9_*]+)*")
 """What a metric's name looks like; `*` stands for what an f-string fills in."""
 
-REGISTRY = ("metric_rows.py", "metric_rows_machine.py", "metrics.py")
+REGISTRY = ("metric_rows.py", "metric_rows_answers.py", "metric_rows_machine.py", "metrics.py")
 
 
 def texts(tree: ast.AST) -> Iterator[str]:
