@@ -86,11 +86,7 @@ def report_page(runs: Sequence[RunData]) -> str:
         ("groups", "Groups", _groups(runs)),
         ("rollouts", "Rollouts", _rollouts(runs)),
     ]
-    shown = [
-        element("section", element("h2", heading), parts, id=name, class_=name)
-        for name, heading, parts in sections
-        if parts
-    ]
+    shown = [element("section", element("h2", heading), parts, id=name) for name, heading, parts in sections if parts]
     links = [element("a", heading, href=f"#{name}") for name, heading, parts in sections if parts]
     opening = _opening(runs[0]) if len(runs) == 1 else _comparison(runs)
     setup = [setup_section(run, run.name if len(runs) > 1 else "") for run in runs]
@@ -197,10 +193,12 @@ def _groups(runs: Sequence[RunData]) -> list[Html]:
 
 
 def _rollouts(runs: Sequence[RunData]) -> list[Html]:
+    seen = "The strip is all it sees at first; a zoom brings the larger frames below."
+    if all((run.settings.get("env") or {}).get("kind") == "caption_tree" for run in runs):
+        seen = "It sees no frames and reads captions of parts of the video; the strip is for you."
     text = (
-        "Held-out questions the agent never trained on. The strip is all it sees at first; a zoom brings the larger "
-        "frames below. Where the cold start answered the same question, it stands beside: that is what reinforcement "
-        "learning changed."
+        f"Held-out questions the agent never trained on. {seen} Where the cold start answered the same question, it "
+        "stands beside: that is what reinforcement learning changed."
     )
     return _cards(
         runs,

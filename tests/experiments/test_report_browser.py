@@ -66,6 +66,13 @@ def test_many_runs_fit_too(browser: Page, run_dir: Path, tmp_path: Path, width: 
     assert browser.errors == []
 
 
+def test_cards_take_the_whole_width(browser: Page, run_dir: Path) -> None:
+    opened(browser, run_dir / "report.html", width=1180)
+    width = "document.querySelector('{}').offsetWidth"
+    for section in ("#groups", "#rollouts"):
+        assert browser.run(width.format(f"{section} .card")) == browser.run(width.format(section)), section
+
+
 def test_curves_are_smooth_or_raw_and_can_be_hidden(browser: Page, run_dir: Path) -> None:
     opened(browser, run_dir / "report.html", width=1180)
     shown = "getComputedStyle(document.querySelector('#curves {}')).display !== 'none'"
