@@ -34,14 +34,17 @@ def latest_checkpoint(checkpoints: Path) -> Path | None:
 
 
 @contextmanager
-def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that takes the place of `folder` when the block ends, and vanishes when it fails."""
+def atomic_folder(folder: Path, *, is_durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary folder that takes the place of `folder` when the block ends, and vanishes when it fails.
+
+    Unless it need not be durable, all of it is on the disk before that: it survives a power cut, too.
+    """
     temporary = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        for path in (*temporary.rglob("*"), temporary):
+        for path in (*temporary.rglob("*"), temporary) if is_durable else ():
             _sync(path)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(temporary, folder)

@@ -13,6 +13,7 @@ from videozoom.experiments.commands import (
     data,
     demo,
     evaluate,
+    export,
     parity,
     play,
     probe,
@@ -22,7 +23,7 @@ from videozoom.experiments.commands import (
     train,
 )
 
-COMMANDS = (demo, train, evaluate, sweep, report, replay, probe, play, parity, data, bench)
+COMMANDS = (demo, train, evaluate, sweep, report, replay, export, probe, play, parity, data, bench)
 """Modules of the commands, in the order of `--help`; see `videozoom.experiments.commands`."""
 
 EXIT_USER_ERROR = 2

@@ -25,7 +25,7 @@ def replay_folder(path: Path, run: RunFolder) -> Iterator[RunFolder]:
     if path.exists() and not (path / _MARK).is_file() and not _is_empty(path):
         raise UserError(f"{path} is there already and is no replay; choose another place with --out")
     try:
-        with atomic_folder(path) as temporary:
+        with atomic_folder(path, is_durable=False) as temporary:
             yield RunFolder(temporary)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); choose another place with --out") from error

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import pytest
-from generated_world import GeneratedWorld, make_generated_world
+from generated_world import GeneratedWorld, make_generated_world, smoke_config
+from grpo_world import NonsenseProtocol
+
+from videozoom.envs.protocols.love_r1 import LoveR1Protocol
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +18,20 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def generated(videos: Path) -> GeneratedWorld:
     return make_generated_world(videos / "world")
+
+
+@pytest.fixture(scope="session")
+def nonsense_run(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run whose penalties change, by a model that writes nonsense and a protocol that reads it.
+
+    Tests must not change it.
+    """
+    from videozoom.experiments.train import run_train
+
+    folder = tmp_path_factory.mktemp("nonsense") / "run"
+    rewards = ("reward.format=0.5", "reward.cost=0.1", "grpo.penalties.start=0", "grpo.penalties.end=1")
+    config = smoke_config(videos, folder, "grpo.num_iterations=2", "rollout.group_size=4", *rewards)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LoveR1Protocol, "parse", NonsenseProtocol.parse)
+        run_train(config)
+    return folder

@@ -6,30 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from generated_world import smoke_config
-from grpo_world import NonsenseProtocol
 
-from videozoom.envs.protocols.love_r1 import LoveR1Protocol
 from videozoom.envs.tasks import Status
 from videozoom.experiments.build import build_env_maker, build_frames
 from videozoom.experiments.cli import main
 from videozoom.experiments.config_files import load_config
-from videozoom.experiments.train import run_train
 from videozoom.rollout.trace_rows import facts_of, task_from_row, trajectory_from_row
 from videozoom.rollout.traces import read_runs, read_traces
 
-TRAINING = ("grpo.num_iterations=2", "rollout.group_size=4", "reward.format=0.5", "reward.cost=0.1")
-
 
 @pytest.fixture(scope="module")
-def run_dir(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose penalties change, with a model that writes nonsense and a protocol that reads it."""
-    folder = tmp_path_factory.mktemp("replay") / "run"
-    config = smoke_config(videos, folder, *TRAINING, "grpo.penalties.start=0", "grpo.penalties.end=1")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LoveR1Protocol, "parse", NonsenseProtocol.parse)
-        run_train(config)
-    return folder
+def run_dir(nonsense_run: Path) -> Path:
+    return nonsense_run
 
 
 def replay(run_dir: Path, out: Path, *arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
