@@ -213,14 +213,7 @@ def conversation(*, word: str = "") -> ExportedStep:
         "status": "answered",
         "advantage": None,
         "reward": {"total": 1.0, "parts": {}},
-        "task": {
-            "video": "v.mp4",
-            "duration_s": 8.0,
-            "question": "Which sign?",
-            "options": ["a", "b"],
-            "answer": "A",
-            "evidence": [],
-        },
+        "task": task,
     }
     return ExportedStep(row, task_from_row(row), PlayedStep(prompt, " \\boxed{A}", 1, is_last=True))
 
