@@ -5,6 +5,7 @@ reach the run. It reads pickled `(name, arguments)` from standard input until th
 the run is killed; the W&B run is then finished all the same. Each line it writes is a sentence for the user.
 """
 
+import os
 import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,8 @@ class WandbRun:
         self, folder: str, *, mode: str, project: str, run_id: str, name: str, group: str | None, config: dict[str, Any]
     ) -> None:
         """Begin a run, or go on with the one of this id."""
+        # Pictures of tables that are not sent yet; they would lie in the user's home otherwise.
+        os.environ.setdefault("WANDB_DATA_DIR", str(Path(folder, "wandb", "data")))
         import wandb
 
         def init(mode: str) -> Any:

@@ -114,7 +114,8 @@ class WandbTracker:
         with suppress(queue.Full):
             self._queue.put(None, timeout=self._timeout_s)
         try:
-            self._process.wait(self._timeout_s)
+            if self._process.wait(self._timeout_s):
+                log.warning("Weights & Biases ended early (exit code %d)", self._process.returncode)
         except subprocess.TimeoutExpired:
             log.warning("Weights & Biases did not finish within %g s; it was stopped", self._timeout_s)
         # Also the service that it leaves behind when it was killed itself.
