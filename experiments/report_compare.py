@@ -10,8 +10,11 @@ from videozoom.experiments.report_run import RunData
 from videozoom.experiments.report_words import accuracy_gain, main_policy, policy_words
 from videozoom.rollout.markup import Html, element
 
-IRRELEVANT = ("run_dir", "name", "data.videos", "video.cache", "tracking.")
+IRRELEVANT = ("run_dir", "name", "data.videos", "video.cache", "tracking.", "demo.")
 """Settings that say where things are, not what is done."""
+
+
+MAX_OPEN_ROWS = 12
 
 
 def main_rows(runs: Sequence[RunData]) -> dict[str, Mapping[str, Any]]:
@@ -62,10 +65,16 @@ def settings_section(runs: Sequence[RunData]) -> Html:
         notes.insert(0, "The settings are the same, but for where things are.")
     return element(
         "div",
-        [element("p", "Settings that differ:", class_="fine"), _settings_table(runs, differing)] if differing else None,
+        _folded(_settings_table(runs, differing), len(differing)) if differing else None,
         [element("p", note, class_="fine") for note in notes],
         class_="differences",
     )
+
+
+def _folded(table: Html, num_rows: int) -> Html:
+    """Return the table under its title, open if it is short."""
+    title = "1 setting differs" if num_rows == 1 else f"{num_rows} settings differ"
+    return element("details", element("summary", title), table, open=num_rows <= MAX_OPEN_ROWS)
 
 
 def _settings_table(runs: Sequence[RunData], names: Sequence[str]) -> Html:
@@ -107,6 +116,9 @@ def _main_episodes(run: RunData) -> Sequence[Mapping[str, Any]]:
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for name, value in values.items():
+        if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            # A list of stages, which have names.
+            value = {str(item.get("name", index)): item for index, item in enumerate(value)}
         found += _leaves(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [(f"{prefix}{name}", value)]
     return found
 

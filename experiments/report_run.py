@@ -12,8 +12,9 @@ from videozoom.experiments.build import build_frames
 from videozoom.experiments.config_files import load_config, read_yaml
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.report_traces import Rows, TraceDigest
-from videozoom.experiments.result_rows import VARIANT
+from videozoom.experiments.result_rows import VARIANT, results_row
 from videozoom.experiments.run_folder import RunFolder
+from videozoom.rollout.trace_rows import task_from_row, trajectory_from_row
 from videozoom.rollout.traces import read_traces
 
 PROBE_KEYS = ("probes", "audit", "budgets")
@@ -67,7 +68,7 @@ def read_run(run_dir: Path, frame_source: FrameSource | None = None) -> RunData:
     gaps: list[str] = []
     metrics = _lines(folder.metrics_file, "learning curves", gaps)
     traces = _traces(folder.traces_file, gaps)
-    results = _object(folder.results_file, "results table", gaps)
+    results = _results(folder.results_file, traces, gaps)
     config_text = folder.config_file.read_text(encoding="utf-8") if folder.config_file.is_file() else ""
     if not config_text:
         gaps.append("There is no config.yaml, so the settings are not shown.")
@@ -98,6 +99,18 @@ def _traces(path: Path, gaps: list[str]) -> TraceDigest:
     if not digest.evaluations:
         gaps.append(f"{path.name} holds no evaluation, so no held-out rollouts are shown.")
     return digest
+
+
+def _results(path: Path, traces: TraceDigest, gaps: list[str]) -> Mapping[str, Any]:
+    """Return what `results.json` holds; of a run that is not finished, what its last evaluations say."""
+    evaluations = {policy: rows for policy, rows in traces.evaluations.items() if VARIANT not in policy}
+    if path.is_file() or not evaluations:
+        return _object(path, "results table", gaps)
+    gaps.append(f"There is no {path.name} yet; the results are those of the last evaluations in the traces.")
+    pairs = {
+        policy: [(task_from_row(it), trajectory_from_row(it)) for it in rows] for policy, rows in evaluations.items()
+    }
+    return {"rows": [results_row(policy, found) for policy, found in pairs.items()]}
 
 
 def _alarms(path: Path, gaps: list[str]) -> tuple[Mapping[str, Any], ...]:

@@ -130,7 +130,7 @@ def test_the_same_folder_gives_the_same_bytes(run_dir: Path, markup: str) -> Non
         ("config.yaml", "There is no config.yaml, so the settings are not shown."),
         ("run.json", "There is no run.json, so the report has no versions and machine."),
         ("metrics.jsonl", "There is no metrics.jsonl, so learning curves are not shown."),
-        ("results.json", "There is no results.json, so the report has no results table."),
+        ("results.json", "There is no results.json yet; the results are those of the last evaluations in the traces."),
         ("traces.jsonl", "There is no traces.jsonl, so no rollouts are shown."),
     ],
 )

@@ -257,15 +257,16 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_runs_are_drawn_over_each_other(two_runs: tuple[Path, Path]) -> None:
     page = Page(report_page([read_run(run, DrawnFrames()) for run in two_runs]))
     assert "2 runs compared" in page.text
-    assert "Of 2 runs, calm answers most questions right: 70.0 %." in page.text
+    # The second one has no results yet: 11 of 12 are what its last evaluation says.
+    assert "Of 2 runs, bold answers most questions right: 91.7 %." in page.text
     assert "bold against calm: +0.0 points on the 12 tasks they share" in page.text
-    assert "grpo.lr 0.0002 0.02" in page.text
+    assert "1 setting differs Setting calm bold grpo.lr 0.0002 0.02" in page.text
     styles = {button["data-style"] for button in page.of("button") if "data-style" in button}
     assert styles == {"run-1", "run-2"}
     answers = next(it["aria-label"] or "" for it in page.of("svg") if "Right answers:" in (it.get("aria-label") or ""))
     assert "calm: multi-step GRPO" in answers
     assert "bold: decoupled GRPO" in answers
-    assert "bold: There is no results.json" in page.text
+    assert "bold: There is no results.json yet; the results are those of the last evaluations" in page.text
     # Of each run the best and the worst rollout.
     assert [card["data-tags"] for card in page.of("article", "card")] == ["best right", "worst wrong"] * 2
 
