@@ -81,6 +81,8 @@ class RunFolder:
         write_atomically(self.results_file, json.dumps(results, indent=2, allow_nan=False).encode() + b"\n")
 
     def _make_way(self, config_text: str, *, overwrite: bool) -> None:
+        if self._was_never_begun():
+            return
         if not self.environment_file.is_file():
             raise UserError(
                 f"run_dir {self.path} is not empty and is no run folder; choose another with run_dir=... or empty it"
@@ -95,6 +97,13 @@ class RunFolder:
                 f"run_dir {self.path} holds a run of another configuration; "
                 "choose another folder with run_dir=..., or replace that run with --overwrite"
             )
+
+    def _was_never_begun(self) -> bool:
+        """Return whether a run was killed while its folder was made."""
+        others = [path for path in self.path.iterdir() if path not in (self.checkpoints, self.environment_file)]
+        is_empty = not self.checkpoints.is_dir() or not any(self.checkpoints.iterdir())
+        # Configurations are written last, through a file of their own.
+        return is_empty and all(path.name.startswith(".") and path.name.endswith(".tmp") for path in others)
 
 
 def environment(seed: int) -> dict[str, Any]:

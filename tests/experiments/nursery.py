@@ -1,26 +1,31 @@
-"""Runs trainings that are killed at a chosen moment, each in a process of its own that needs no time to start.
+"""Runs trainings that are killed, or find the disk full, at a chosen moment, in processes that need no time to start.
 
-A process that has imported everything and computed nothing forks one child per job, read as JSON lines from stdin. The
+A process that has imported everything, and computed nothing that starts threads, forks one child per job, read as JSON lines from stdin. The
 child counts moments (before and after everything that touches the disk, in the middle of written lines, after steps of
-computation) and sends itself SIGKILL at the one it was told. One JSON line per job says how it ended.
+computation) and at the one it was told sends itself SIGKILL, or raises what a full disk does. One JSON line per job
+says how it ended.
 """
 
+import errno
+import importlib
 import io
 import json
 import os
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from grpo_world import NonsenseProtocol
+from grpo_world import NonsenseProtocol, make_source
 
 from videozoom.envs.json_lines import JsonLinesWriter
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
 from videozoom.experiments import cold_start, grpo_env_runner, grpo_learner, train
+from videozoom.experiments.cli import is_user_error
 from videozoom.experiments.config_files import load_config
 from videozoom.experiments.progress import console
 from videozoom.policies.qwen_vl import QwenVLPolicy
@@ -29,15 +34,17 @@ from videozoom.policies.qwen_vl import QwenVLPolicy
 class Moments:
     """Counts moments; at the last one of a job the process is gone, with nothing flushed, closed or said."""
 
-    def __init__(self, kill_at: int | None, run_dir: Path) -> None:
+    def __init__(self, kill_at: int | None, full_at: int | None, run_dir: Path) -> None:
         self.seen: list[str] = []
-        self.kill_at = kill_at
+        self.kill_at, self.full_at = kill_at, full_at
         self.run_dir = str(run_dir)
 
     def pass_by(self, label: str) -> None:
         self.seen.append(label)
         if len(self.seen) == self.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if len(self.seen) == self.full_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def around(self, owner: Any, name: str, label: str) -> None:
         function = getattr(owner, name)
@@ -94,6 +101,11 @@ def main() -> None:
     # A model with random weights would never be right; read like this, its texts are something to learn from.
     LoveR1Protocol.parse = NonsenseProtocol.parse  # type: ignore[method-assign]
     train.write_report = lambda *_: None
+    # Most of transformers is imported when it is used; RLlib, when a training is built.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    importlib.import_module("videozoom.experiments.grpo_config")
+    with tempfile.TemporaryDirectory() as folder:
+        make_source(Path(folder, "tiny")).load().save(Path(folder, "again"))
     for line in sys.stdin:
         print(json.dumps(in_child(json.loads(line))), flush=True)
 
@@ -115,7 +127,7 @@ def in_child(job: dict[str, Any]) -> dict[str, Any]:
 
 def _run(job: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
     run_dir = Path(job["run_dir"])
-    moments = Moments(job["kill_at"], run_dir)
+    moments = Moments(job["kill_at"], job["full_at"], run_dir)
     moments.watch()
     config = load_config("smoke", [*job["overrides"], f"run_dir={run_dir}"])
     devnull = os.open(os.devnull, os.O_WRONLY)
@@ -123,7 +135,7 @@ def _run(job: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
     try:
         train.run_train(config, resume=run_dir if job["resume"] else None)
     except BaseException as error:
-        tell({"error": repr(error)})
+        tell({"error": str(error) if is_user_error(error) else repr(error)})
         os._exit(1)
     tell({"moments": moments.seen})
 

@@ -48,13 +48,16 @@ class Nursery:
         self.process = process
         self.overrides = [*SETTINGS, f"data.videos={videos}", f"video.cache={videos / 'cache'}"]
 
-    def run(self, run_dir: Path, *, resume: bool = False, kill_at: int | None = None) -> dict[str, Any]:
+    def run(
+        self, run_dir: Path, *, resume: bool = False, kill_at: int | None = None, full_at: int | None = None
+    ) -> dict[str, Any]:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        job = {"overrides": self.overrides, "run_dir": str(run_dir), "resume": resume, "kill_at": kill_at}
+        moment = {"kill_at": kill_at, "full_at": full_at}
+        job = {"overrides": self.overrides, "run_dir": str(run_dir), "resume": resume, **moment}
         print(json.dumps(job), file=self.process.stdin, flush=True)
         told: dict[str, Any] = json.loads(self.process.stdout.readline())
-        assert told["status"] in (0, KILLED), told
+        assert told["status"] in (0, KILLED) or full_at is not None, told
         return told
 
 
@@ -147,6 +150,7 @@ def test_killed_at_ten_random_moments_one_after_the_other(nursery: Nursery, whol
 @pytest.mark.parametrize(
     ("label", "occurrence"),
     [
+        ("after replace", 0),
         ("after cold start step", 4),
         ("before optimizer", -1),
         ("after metrics.jsonl", -1),
@@ -156,6 +160,29 @@ def test_killed_at_ten_random_moments_one_after_the_other(nursery: Nursery, whol
 )
 def test_killed_where_it_hurts(nursery: Nursery, whole: Whole, tmp_path: Path, label: str, occurrence: int) -> None:
     assert nursery.run(tmp_path / "run", kill_at=whole.places(label)[occurrence])["status"] == KILLED
+    assert go_on(nursery, tmp_path / "run", None)["status"] == 0
+    assert_same(tmp_path / "run", whole.run_dir)
+
+
+@pytest.mark.parametrize(
+    ("label", "occurrence"),
+    [
+        ("before traces.jsonl", 3),
+        ("inside traces.jsonl", 4),
+        ("before metrics.jsonl", -2),
+        ("after model", 1),
+        ("before optimizer", -1),
+        ("before replace", -1),
+    ],
+)
+def test_a_disk_that_is_full_is_told_in_a_sentence_and_nothing_is_lost(
+    nursery: Nursery, whole: Whole, tmp_path: Path, label: str, occurrence: int
+) -> None:
+    told = nursery.run(tmp_path / "run", full_at=whole.places(label)[occurrence])
+    assert told["error"] == (
+        f"{tmp_path / 'run'} cannot be written (No space left on device); what was finished is kept: make room, then "
+        f"go on with: videozoom train --resume {tmp_path / 'run'}"
+    )
     assert go_on(nursery, tmp_path / "run", None)["status"] == 0
     assert_same(tmp_path / "run", whole.run_dir)
 
