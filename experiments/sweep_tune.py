@@ -16,6 +16,8 @@ from videozoom.experiments.sweep_board import Board
 _SETTINGS = {
     # Paths of a study are relative to where it was started.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # Tune has tables of its own, which `verbose=0` leaves out in the old style alone.
+    "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # Ctrl-C ends the sweep at once: what a trial had finished is in the cache, and that is all there is to save.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
