@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from videozoom.envs.json_lines import read_json_lines
-from videozoom.envs.observation import FrameSource
+from videozoom.envs.observation import FrameSource, VideoClip
+from videozoom.envs.tasks import Span
 from videozoom.experiments.build import build_frames
 from videozoom.experiments.config_files import load_config, read_yaml
 from videozoom.experiments.errors import UserError
@@ -55,6 +56,30 @@ class RunData:
     def rows(self) -> dict[str, Mapping[str, Any]]:
         """Return the results table by policy, in its order."""
         return {row["policy"]: row for row in self.results.get("rows", ()) if "policy" in row}
+
+
+class NearbyVideos:
+    """Reads videos where they are, or, if their paths are relative, from the folders above a run."""
+
+    def __init__(self, frames: FrameSource, run_dir: Path) -> None:
+        self._frames, self._parents = frames, run_dir.resolve().parents
+
+    def duration_s(self, video: Path) -> float:
+        """Return the video's duration."""
+        return self._frames.duration_s(self._found(video))
+
+    def fast_view(self, video: Path) -> VideoClip:
+        """Return the fast view."""
+        return self._frames.fast_view(self._found(video))
+
+    def slow_clip(self, video: Path, span_s: Span, fps: float | None = None) -> VideoClip:
+        """Return a clip."""
+        return self._frames.slow_clip(self._found(video), span_s, *(() if fps is None else (fps,)))
+
+    def _found(self, video: Path) -> Path:
+        if video.exists() or video.is_absolute():
+            return video
+        return next((parent / video for parent in self._parents if (parent / video).exists()), video)
 
 
 def read_run(run_dir: Path, frame_source: FrameSource | None = None) -> RunData:
@@ -161,7 +186,7 @@ def _frame_source(config_file: Path, gaps: list[str]) -> FrameSource | None:
         return None
     try:
         # A report only reads: it writes no cache where it happens to be made.
-        return build_frames(load_config(config_file, ["video.cache=null"]))
+        return NearbyVideos(build_frames(load_config(config_file, ["video.cache=null"])), config_file.parent)
     except UserError as error:
         gaps.append(f"Frames are not shown, because the settings cannot be read: {_clause(error)}.")
         return None

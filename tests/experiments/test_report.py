@@ -9,12 +9,13 @@ from fabricated_run import HOSTILE, POLICIES, fabricate_run, results, trace_rows
 
 from videozoom.envs.generated.generate import generate
 from videozoom.envs.generated.recipe import VideoRecipe
+from videozoom.envs.observation import VideoClip
 from videozoom.envs.task_files import load_tasks
 from videozoom.envs.tasks import Span, Status
 from videozoom.experiments.report import report_page, write_report
 from videozoom.experiments.report_curves import CHARTS
 from videozoom.experiments.report_rollouts import chosen_rollouts
-from videozoom.experiments.report_run import read_run
+from videozoom.experiments.report_run import NearbyVideos, read_run
 from videozoom.experiments.report_traces import TraceDigest
 from videozoom.experiments.report_words import POLICIES as WORDS
 from videozoom.experiments.report_words import accuracy_gain, chance_of, evidence_length_s, summary
@@ -184,6 +185,23 @@ def test_real_videos_are_read_with_the_runs_own_settings(tmp_path: Path) -> None
     (strip,), (clip,) = page.of("img", "strip"), page.of("img", "clip")
     assert (strip["width"], strip["height"]) == (str(16 * 28), "28")
     assert clip["height"] == "56"
+
+
+def test_relative_videos_are_found_from_the_folders_above_a_run(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "videos").mkdir()
+    (tmp_path / "runs" / "videos" / "there.mp4").touch()
+    seen: list[Path] = []
+
+    class Frames(DrawnFrames):
+        def fast_view(self, video: Path) -> VideoClip:
+            seen.append(video)
+            return super().fast_view(video)
+
+    near = NearbyVideos(Frames(), tmp_path / "runs" / "mine")
+    for video in ("runs/videos/there.mp4", "runs/videos/not-there.mp4"):
+        near.fast_view(Path(video))
+    assert seen == [tmp_path / "runs" / "videos" / "there.mp4", Path("runs/videos/not-there.mp4")]
 
 
 def test_only_each_policys_last_evaluation_counts() -> None:
