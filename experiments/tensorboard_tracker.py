@@ -1,7 +1,11 @@
 """TensorBoard as a tracker: event files in the run folder, written without TensorFlow."""
 
 import logging
-from collections.abc import Callable, Mapping
+import secrets
+import socket
+import struct
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,34 @@ from videozoom.experiments.tracking import STEP, TRAIN, phase_prefix
 log = logging.getLogger(__name__)
 
 
+class EventFile:
+    """A file of TensorBoard events; every event is whole in it when `write` returns.
+
+    tensorboardX has a writer too, but its thread, once it has met a full disk, would make the run wait for ever.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Create a file of its own in `folder`, which TensorBoard reads together with those already there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{secrets.token_hex(4)}"
+        self._file = (folder / name).open("xb", buffering=0)
+        self.write(file_version="brain.Event:2")
+
+    def write(self, **event: Any) -> None:
+        """Append an event: its length, its content, and a checksum of each."""
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.record_writer import masked_crc32c
+
+        data = Event(wall_time=time.time(), **event).SerializeToString()
+        length = struct.pack("<Q", len(data))
+        sums = [struct.pack("<I", masked_crc32c(part)) for part in (length, data)]
+        self._file.write(length + sums[0] + data + sums[1])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
 class TensorBoardTracker:
     """Writes metrics, rollouts and alarms for `tensorboard --logdir RUN_DIR`.
 
@@ -20,9 +52,9 @@ class TensorBoardTracker:
     """
 
     def __init__(self, folder: Path, *, main_phase: str = TRAIN) -> None:
-        """Open the event files of `folder`; those of an earlier part of a resumed run stay beside the new ones."""
+        """Open an event file in `folder`; those of an earlier part of a resumed run stay beside it."""
         self._main_phase = main_phase
-        self._writer: Any = None
+        self._file: EventFile | None = None
         self._is_broken = False
         self._try(lambda: self._open(folder))
 
@@ -38,29 +70,34 @@ class TensorBoardTracker:
 
     def alert(self, alarm: Alarm) -> None:
         """Write an alarm as text."""
-        self._try(lambda: self._writer.add_text("alarms", alarm.text, alarm.iteration))
+        self._try(lambda: self._write(alarm.iteration, [summary().text("alarms", alarm.text)]))
 
     def close(self) -> None:
-        """Write what is left and close the files."""
-        self._try(lambda: self._writer.close())
+        """Close the file."""
+        if self._file is not None:
+            self._try(self._file.close)
         self._is_broken = True
 
     def _open(self, folder: Path) -> None:
-        from tensorboardX import SummaryWriter
-
-        self._writer = SummaryWriter(str(folder))
-        self._writer.add_custom_scalars(custom_scalars(SECTIONS))
+        self._file = EventFile(folder)
+        self._write(0, [summary().custom_scalars(custom_scalars(SECTIONS))])
 
     def _scalars(self, values: Mapping[str, float], iteration: int) -> None:
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, iteration)
-        self._writer.flush()
+        self._write(iteration, [summary().scalar(name, value) for name, value in values.items()])
 
     def _rollouts(self, name: str, table: RolloutTable) -> None:
         for number, row in enumerate(table.rows, start=1):
-            self._writer.add_image(f"{name}/{number}", row.timeline, table.iteration, dataformats="HWC")
-            lines = [f"**{column}**: {value}" for column, value in row.values.items()]
-            self._writer.add_text(f"{name}/{number}", "\n\n".join(lines), table.iteration)
+            words = "\n\n".join(f"**{column}**: {value}" for column, value in row.values.items())
+            image = summary().image(f"{name}/{number}", row.timeline, dataformats="HWC")
+            self._write(table.iteration, [image, summary().text(f"{name}/{number}", words)])
+
+    def _write(self, iteration: int, summaries: Sequence[Any]) -> None:
+        if self._file is None or not summaries:
+            return
+        merged = summaries[0]
+        for other in summaries[1:]:
+            merged.MergeFrom(other)
+        self._file.write(step=iteration, summary=merged)
 
     def _try(self, act: Callable[[], object]) -> None:
         if self._is_broken:
@@ -71,6 +108,13 @@ class TensorBoardTracker:
         except Exception as error:
             log.warning("TensorBoard failed (%s); the run goes on without it", error)
             self._is_broken = True
+
+
+def summary() -> Any:
+    """Return what makes TensorBoard's messages; importing it takes a while."""
+    from tensorboardX import summary as module
+
+    return module
 
 
 def custom_scalars(sections: tuple[Section, ...]) -> dict[str, dict[str, list[Any]]]:
