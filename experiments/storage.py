@@ -10,7 +10,7 @@ from pathlib import Path
 from videozoom.experiments.errors import UserError
 
 _ALWAYS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.ESTALE}
-_IN_THE_FOLDER = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT}
+_IN_THE_FOLDER = {errno.EACCES, errno.EPERM}
 _REMEDIES = {
     errno.ENOSPC: "make room",
     errno.EDQUOT: "make room",
@@ -30,6 +30,9 @@ def storage_errors(folder: Path, command: str) -> Iterator[None]:
     """
     try:
         yield
+    except UserError:
+        # It says already what to do.
+        raise
     except Exception as error:
         number = storage_errno(error, folder)
         if number is None:

@@ -1,9 +1,9 @@
 """Runs trainings that are killed, or find the disk full, at a chosen moment, in processes that need no time to start.
 
-A process that has imported everything, and computed nothing that starts threads, forks one child per job, read as JSON lines from stdin. The
-child counts moments (before and after everything that touches the disk, in the middle of written lines, after steps of
-computation) and at the one it was told sends itself SIGKILL, or raises what a full disk does. One JSON line per job
-says how it ended.
+A process that has imported everything, and computed nothing that starts threads, forks one child per job, read as JSON
+lines from stdin. The child counts moments (before and after everything that touches the disk, in the middle of written
+lines, after steps of computation) and at the one it was told sends itself SIGKILL, or raises what a full disk does. One
+JSON line per job says how it ended.
 """
 
 import errno
