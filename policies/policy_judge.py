@@ -45,7 +45,11 @@ class PolicyJudge:
         self._policy, self._wording = policy, load_wording(prompts, _FILES)
         self._fingerprint = digest_of(name, sorted(self._wording.items()))
         self._file = None if file is None else Path(file).absolute()
-        self._grades = _kept(self._file) if self._file is not None else {}
+        self._grades: dict[str, float] = {}
+        self._num_bytes = 0
+        if self._file is not None:
+            repair_json_lines(self._file)
+        self._read_file()
 
     def grade(self, question: str, reference: str, answer: str) -> float:
         """Return what the policy says, from 0 to 1.
@@ -58,10 +62,19 @@ class PolicyJudge:
             return 1.0
         key = digest_of(self._fingerprint, question, reference, answer)
         if key not in self._grades:
+            self._read_file()
+        if key not in self._grades:
             self._grades[key] = self._asked(question, reference, answer)
             if self._file is not None:
                 append_json_line(self._file, {"key": key, "grade": self._grades[key], "answer": answer})
         return self._grades[key]
+
+    def _read_file(self) -> None:
+        """Learn what this and other judges have written since."""
+        num_bytes = self._file.stat().st_size if self._file is not None and self._file.exists() else 0
+        if self._file is not None and num_bytes != self._num_bytes:
+            self._grades |= {row["key"]: float(row["grade"]) for row in read_json_lines(self._file)}
+            self._num_bytes = num_bytes
 
     def _asked(self, question: str, reference: str, answer: str) -> float:
         words = fill(self._wording["question"], question=question, reference=reference, answer=answer)
@@ -96,8 +109,3 @@ def read_grade(text: str) -> float | None:
     """
     scores = _SCORE.findall(text)
     return float(scores[-1]) if scores and float(scores[-1]) <= 1.0 else None
-
-
-def _kept(file: Path) -> dict[str, float]:
-    repair_json_lines(file)
-    return {row["key"]: float(row["grade"]) for row in read_json_lines(file)} if file.exists() else {}

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_server import Answer as Reply
+from chat_server import Asked, chat_server, says
 
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
 from videozoom.envs.task_files import load_tasks, save_tasks
@@ -97,6 +99,58 @@ def test_generated_questions_are_the_same_tasks_from_their_file(videos: Path, tm
         (t.kind, t.options, t.answer, t.evidence) for t in tasks
     ]
     assert main(["data", "check", str(tmp_path / "tasks.jsonl"), "--quiet"]) == 0
+
+
+def test_a_judge_behind_a_chat_server_grades_open_answers(videos: Path, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def grades(request: Asked) -> Reply:
+        if not request.is_trial:
+            asked.append(request.body["messages"][-1]["content"])
+        return says("It says that it does not know. Score: 1")
+
+    judge = "reward_rules.answers.judge"
+    with chat_server(grades) as server:
+        settings = config(
+            videos,
+            tmp_path / "run",
+            "data.eval.generated.question_kinds=[open]",
+            "eval.policies=[never,random,oracle]",
+            *(f"{judge}.kind=endpoint", f"{judge}.file={tmp_path / 'grades.jsonl'}"),
+            *(f"{judge}.endpoint.base_url={server.base_url}", f"{judge}.endpoint.model=grader"),
+        )
+        rows = run_eval(settings)["rows"]
+    # Rules that do not know answer all five with the same words; what the oracle says is the reference.
+    assert [row["accuracy"] for row in rows] == [1.0, 1.0, 1.0]
+    assert len(asked) == len(set(map(str, asked))) == 5
+    # What was said counts from now on, without a server.
+    row = next(row for row in read_traces(tmp_path / "run" / "traces.jsonl") if row["policy"] == "never")
+    assert (row["answer"], trajectory_from_row(row).is_right(task_from_row(row))) == ("unknown", True)
+
+
+def test_a_judge_that_is_not_there_ends_the_run_with_the_reason(videos: Path, tmp_path: Path) -> None:
+    judge = "reward_rules.answers.judge"
+    settings = config(
+        videos,
+        tmp_path / "run",
+        *("data.eval.generated.question_kinds=[open]", "eval.policies=[never]", f"{judge}.kind=endpoint"),
+        *(f"{judge}.endpoint.base_url=http://127.0.0.1:9/v1", f"{judge}.endpoint.model=grader", f"{judge}.file=null"),
+    )
+    with pytest.raises(UserError, match=r"No chat server answers at http://127.0.0.1:9/v1 .*eval --resume"):
+        run_eval(settings)
+    with pytest.raises(UserError, match=r"answers\.judge\.endpoint\.api_key_env names NO_SUCH_KEY"):
+        run_eval(config(videos, tmp_path / "r", *_keyed()))
+    assert main(["eval", "smoke", f"{judge}.kind=endpoint", "--dry-run"]) == 2
+
+
+def _keyed() -> list[str]:
+    endpoint = "reward_rules.answers.judge.endpoint"
+    values = [
+        f"{endpoint}.base_url=http://127.0.0.1:9/v1",
+        f"{endpoint}.model=m",
+        f"{endpoint}.api_key_env=NO_SUCH_KEY",
+    ]
+    return ["eval.policies=[never]", "reward_rules.answers.judge.kind=endpoint", *values]
 
 
 LONGVIDEO_R1 = ("protocol.name=longvideo_r1", "protocol.prompts=longvideo_r1", "protocol.parser=rl")
