@@ -67,9 +67,10 @@ def claim_sentence(claim: Mapping[str, Any]) -> str:
         for key, words in (("ci95_seeds", "over seeds"), ("ci95_tasks", "over tasks"))
         if claim[key]
     ]
-    apart = {True: " The intervals of both means lie apart.", False: " The intervals of both means overlap."}
+    is_apart = claim.get("intervals_are_apart")
+    ends = "" if is_apart is None else f" The intervals of both means {'lie apart' if is_apart else 'overlap'}."
     text = f"{claim['says']}{point}: {VERDICTS[verdict]}. {measure.label}: {mean}{unit} ({', '.join(over)})."
-    return text + apart.get(claim.get("intervals_are_apart"), "")
+    return text + ends
 
 
 def heading(study: Study, results: Results) -> str:
