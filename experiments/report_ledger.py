@@ -1,6 +1,6 @@
 """What looking costs: tokens, frames and seconds of video per step, and accuracy against visual tokens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -93,26 +93,38 @@ def ledger_table(rows: Rows, video: Mapping[str, Any]) -> Html | None:
     costs = step_costs(rows, video)
     if not any(cost.prompt_tokens for cost in costs):
         return None
-    heads = ["Step", "Episodes", "Prompt", "Fast view", "Clips", "New frames", "New seconds", "Sampled"]
+    is_visual = any(cost.fast_tokens or cost.clip_tokens for cost in costs)
+    columns = [column for column in _COLUMNS if is_visual or not column.is_visual]
     body = []
     for index, cost in enumerate(costs):
-        frames = "\N{EN DASH}" if cost.new_frames is None else f"{cost.new_frames:,.1f}"
-        cells = (
-            f"{100 * cost.share:.0f} %",
-            f"{cost.prompt_tokens:,.0f}",
-            f"{cost.fast_tokens:,.0f}",
-            f"{cost.clip_tokens:,.0f}",
-            frames,
-            f"{cost.new_seconds:,.1f}",
-            f"{cost.sampled_tokens:,.1f}",
-        )
         name = ORDINALS[index] if index < len(ORDINALS) else f"{index + 1}th"
-        data = [
-            element("td", cell, data_label=head, class_="number") for head, cell in zip(heads[1:], cells, strict=True)
-        ]
-        body.append(element("tr", element("th", name, scope="row"), data))
-    head = element("tr", [element("th", text, scope="col") for text in heads])
+        cells = [element("td", it.text(cost), data_label=it.head, class_="number") for it in columns]
+        body.append(element("tr", element("th", name, scope="row"), cells))
+    head = element("tr", [element("th", text, scope="col") for text in ("Step", *(it.head for it in columns))])
     return element("table", element("thead", head), element("tbody", body), class_="results plain")
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    head: str
+    text: Callable[[StepCost], str]
+    is_visual: bool = False
+    """Whether it says something of agents that see frames only."""
+
+
+_COLUMNS = (
+    _Column("Episodes", lambda it: f"{100 * it.share:.0f} %"),
+    _Column("Prompt", lambda it: f"{it.prompt_tokens:,.0f}"),
+    _Column("Fast view", lambda it: f"{it.fast_tokens:,.0f}", is_visual=True),
+    _Column("Clips", lambda it: f"{it.clip_tokens:,.0f}", is_visual=True),
+    _Column(
+        "New frames",
+        lambda it: "\N{EN DASH}" if it.new_frames is None else f"{it.new_frames:,.1f}",
+        is_visual=True,
+    ),
+    _Column("New seconds", lambda it: f"{it.new_seconds:,.1f}", is_visual=True),
+    _Column("Sampled", lambda it: f"{it.sampled_tokens:,.1f}"),
+)
 
 
 def policy_cost(policy: str, rows: Rows, *, label: str = "", style: str = "") -> Cost | None:
@@ -161,7 +173,7 @@ def ledger_section(
         return None
     heading = element("h3", title) if title else None
     words = policy_words(policy).name if policy else ""
-    caption = f"Means over the held-out episodes of {words}, in tokens; frames and seconds that a step sees anew."
+    caption = f"Means over the held-out episodes of {words}, in tokens. New: what the step is the first to see."
     return element(
         "div",
         heading,

@@ -137,6 +137,14 @@ def test_the_ledger_tells_tokens_frames_and_seconds_of_each_step() -> None:
     assert step_costs(rows, {})[0].new_frames is None
 
 
+def test_agents_that_see_no_frames_have_no_columns_of_frames() -> None:
+    section = ledger_section({"grpo": (evaluated([SEES], "B", [(100, 0), (120, 0)]),)}, [], {}, None)
+    assert section is not None
+    page = Page(section)
+    assert "Step Episodes Prompt Sampled first 100 % 100 7.0 second 100 % 120 7.0" in page.text
+    assert page.of("svg") == []
+
+
 def test_accuracy_is_drawn_against_visual_tokens_beside_uniform_frames() -> None:
     rows = (evaluated([SEES], "B", [(100, 40), (110, 48)]), evaluated([], "A", [(100, 40)], number=1))
     budget = {"num_frames": 8, "visual_tokens_mean": 56.0, "accuracy": 0.3, "accuracy_ci95": [0.2, 0.4]}
