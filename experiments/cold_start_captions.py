@@ -55,7 +55,7 @@ class CaptionAnnotator:
         times_from: Highest level whose captions tell times: where they do not, parts are searched one after the other.
     """
 
-    objectives = tuple(Objective)
+    objectives = tuple(it for it in Objective if it is not Objective.MARKS)
 
     def __init__(
         self,
@@ -86,6 +86,8 @@ class CaptionAnnotator:
                 return self._cot(task, stage, rng)
             case Objective.GUESS:
                 return self._guess(task, rng)
+            case Objective.MARKS:
+                raise ValueError("captions tell no marks")
 
     def _listed(self, task: Task, events: Sequence[Event]) -> SupervisedSample:
         """Return what the first captions say of events: practice in copying from them and, out of order, in finding."""

@@ -6,8 +6,9 @@ hundred steps, and then telling the scenes apart. In whole fast views, where the
 reading says what the place is worth, neither comes first and little is learned in five times as many. In `grounding`
 it lists the scenes of whole videos with their times, or says what a slow clip shows. Stage 2 (`cot`) imitates single
 steps of reasoning: zoom with no clip or a wrong clip in view, answer with the right one. `guess` is for the step that
-forces an answer although no clip shows what is asked. Where marks tell a sign in the fast view, stage 1 says so, and
-stage 2 answers from them once a clip is in view, or at once (`glance_share`). Source: LOVE-R1, Sec. 4.1 and 4.2.
+forces an answer although no clip shows what is asked. Where marks tell a sign in the fast view, stage 2 answers from
+them once a clip is in view, or at once (`glance_share`); `marks` teaches to read them, best after the times and by
+itself: beside times they are not learned. Source: LOVE-R1, Sec. 4.1 and 4.2.
 """
 
 import math
@@ -20,6 +21,8 @@ from videozoom.envs.generated.narration import (
     DESCRIBE_QUESTION,
     EXCERPT_HEADER,
     LIST_QUESTION,
+    MARKS_QUESTION,
+    NO_MARK,
     NO_SCENE,
     NOT_SEEN,
     TIME_KINDS,
@@ -50,7 +53,6 @@ _SLACK = 1e-6
 class ColdStartData:
     """Draws supervised samples from tasks of generated videos. Implements `Annotator` for LOVE-R1."""
 
-    objectives = tuple(Objective)
     has_pending = False
 
     def __init__(self, tasks: Sequence[Task], frames: FrameSource, protocol: TeachableProtocol) -> None:
@@ -58,6 +60,8 @@ class ColdStartData:
         self.tasks, self.frames, self.protocol = tuple(tasks), frames, protocol
         self.plain_protocol = protocol.without_instruction()
         self.frames_per_moment = FRAMES_PER_PATCH
+        has_marks = any(has_mark(event) for task in self.tasks for event in events_of(task))
+        self.objectives = tuple(it for it in Objective if has_marks or it is not Objective.MARKS)
 
     def sample(self, objective: Objective, stage: SupervisedStage, rng: np.random.Generator) -> SupervisedSample:
         """Return a sample of an objective, with the dials of a stage."""
@@ -66,6 +70,8 @@ class ColdStartData:
                 return self.reading(rng, num_pairs=stage.excerpt_pairs)
             case Objective.GROUNDING:
                 return self.grounding(rng)
+            case Objective.MARKS:
+                return self.marks(rng, num_pairs=stage.excerpt_pairs)
             case Objective.COT:
                 return self.cot(
                     rng,
@@ -84,6 +90,18 @@ class ColdStartData:
             num_pairs: numbers of moments, drawn from evenly. Scenes longer than a moment are shown whole, and so may
                 make it more.
         """
+        excerpt, shown = self._draw_excerpt(rng, num_pairs)
+        completion = " ".join(map(locate, shown)) or NO_SCENE
+        return SupervisedSample(self.plain_protocol.prompt_on_clip(excerpt, EXCERPT_HEADER, LIST_QUESTION), completion)
+
+    def marks(self, rng: np.random.Generator, *, num_pairs: Sequence[int] = (1, 2, 2, 3, 4)) -> SupervisedSample:
+        """Return a sample that reads the marks in an excerpt; `num_pairs` as for `reading`."""
+        excerpt, shown = self._draw_excerpt(rng, num_pairs)
+        completion = " ".join(glimpse(event) for event in shown if has_mark(event)) or NO_MARK
+        return SupervisedSample(self.plain_protocol.prompt_on_clip(excerpt, EXCERPT_HEADER, MARKS_QUESTION), completion)
+
+    def _draw_excerpt(self, rng: np.random.Generator, num_pairs: Sequence[int]) -> tuple[VideoClip, list[Event]]:
+        """Return an excerpt of a fast view and the scenes in it, in random order."""
         task = self._draw(rng)
         events = events_of(task)
         view = self.frames.fast_view(task.video)
@@ -96,9 +114,7 @@ class ColdStartData:
         taken = {moment for event in events for moment in _moments_of(event, view, total)}
         others = rng.permutation([moment for moment in range(total) if moment not in taken])
         moments |= {int(moment) for moment in others[: max(0, wanted - len(moments))]}
-        excerpt = _excerpt(view, sorted(moments) or [0], self.frames_per_moment)
-        completion = " ".join(map(_noticed, shown)) or NO_SCENE
-        return SupervisedSample(self.plain_protocol.prompt_on_clip(excerpt, EXCERPT_HEADER, LIST_QUESTION), completion)
+        return _excerpt(view, sorted(moments) or [0], self.frames_per_moment), shown
 
     def grounding(self, rng: np.random.Generator, *, clip_share: float = 0.2) -> SupervisedSample:
         """Return a sample of stage 1: list all scenes, in random order, or describe the clip of one."""
@@ -109,7 +125,7 @@ class ColdStartData:
             observation = self._observe(task, (event,), question=DESCRIBE_QUESTION)
             return SupervisedSample(self._prompt(observation, (event,), self.plain_protocol), describe(event))
         observation = self._observe(task, (), question=LIST_QUESTION)
-        sentences = [_noticed(events[index]) for index in rng.permutation(len(events))]
+        sentences = [locate(events[index]) for index in rng.permutation(len(events))]
         return SupervisedSample(self._prompt(observation, (), self.plain_protocol), " ".join(sentences))
 
     def cot(
@@ -208,11 +224,6 @@ class ColdStartData:
             episode_kind=EPISODE_KINDS.index(EpisodeKind.MULTI_STEP),
             turns=turns,
         )
-
-
-def _noticed(event: Event) -> str:
-    """Return what the fast view tells about a scene."""
-    return f"{locate(event)} {glimpse(event)}" if has_mark(event) else locate(event)
 
 
 def _moments_of(event: Event, view: VideoClip, total: int) -> range:

@@ -17,6 +17,7 @@ class Objective(StrEnum):
 
     READING = "reading"
     GROUNDING = "grounding"
+    MARKS = "marks"
     COT = "cot"
     GUESS = "guess"
 

@@ -29,6 +29,7 @@ class Config(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "run"
     """Letters, digits, dots, dashes and underscores."""
     seed: CountOrZero = 0
+    """Of weights, samples and tasks; videos have seeds of their own (`data`)."""
     run_dir: Path = Field(default_factory=lambda values: Path("runs", values.get("name", "run")))
     """Folder of the results; `runs/<name>` unless given."""
     data: Data = Data()
@@ -55,6 +56,8 @@ class Config(Section):
         if self.env.kind != kind:
             raise ValueError(f"protocol.name is {self.protocol.name}, which needs env.kind={kind}, not {self.env.kind}")
         for index, stage in enumerate(self.cold_start.stages):
+            if "marks" in stage.objectives and self.env.kind == "caption_tree":
+                raise ValueError(f"cold_start.stages.{index}.objectives has 'marks', but captions tell none")
             for source in stage.sources:
                 if source not in self.data.cold_start:
                     known = ", ".join(sorted(self.data.cold_start)) or "none"

@@ -9,9 +9,11 @@ from typing import NotRequired, TypedDict, cast
 from videozoom.envs.tasks import QuestionKind, Span, Task
 
 LIST_QUESTION = "List the scenes."
+MARKS_QUESTION = "Read the marks."
 DESCRIBE_QUESTION = "Describe the clip."
 EXCERPT_HEADER = "Excerpt:"
 NO_SCENE = "There is no scene."
+NO_MARK = "There is no mark."
 NOT_SEEN = "No clip shows it."
 TIME_KINDS = (QuestionKind.NUMERICAL, QuestionKind.TEMPORAL_GROUNDING)
 """Kinds of questions about generated videos whose answer is a time."""

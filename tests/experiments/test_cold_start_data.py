@@ -8,12 +8,22 @@ import pytest
 from generated_world import GeneratedWorld, text_of
 
 from videozoom.envs.actions import Action, Answer, ZoomIn
-from videozoom.envs.generated.narration import NO_SCENE, NOT_SEEN, describe, events_of, glimpse, locate, span_of
+from videozoom.envs.generated.narration import (
+    NO_MARK,
+    NO_SCENE,
+    NOT_SEEN,
+    describe,
+    events_of,
+    glimpse,
+    locate,
+    span_of,
+)
 from videozoom.envs.generated.signs import SIGNS
 from videozoom.envs.observation import Observation
 from videozoom.envs.protocols.love_r1 import ANSWER_PREFIX, LoveR1Protocol
 from videozoom.envs.tasks import Span, Task
 from videozoom.experiments.cold_start_data import ColdStartData
+from videozoom.experiments.cold_start_stage import Objective
 from videozoom.policies.supervised import SupervisedSample
 
 NUM_SAMPLES = 60
@@ -119,18 +129,24 @@ def test_marks_answer_once_a_clip_is_in_view_or_at_once(generated: GeneratedWorl
         assert set(first_steps) == {0, 1}
 
 
-def test_marks_are_noticed_and_guesses_are_read_from_them(generated: GeneratedWorld) -> None:
+def test_marks_are_read_and_guesses_are_read_from_them(generated: GeneratedWorld) -> None:
     for task in generated.marked:
         events = events_of(task)
         [truth] = [event for event in events if span_of(event) in task.evidence]
         for sample in drawn(generated, task, "guess"):
             assert sample.completion == f"{glimpse(truth)} \\boxed{{{task.answer}}}"
             assert set(zoomed(sample)).isdisjoint(task.evidence)
-        for sample in drawn(generated, task, "grounding"):
-            if not zoomed(sample):
-                assert sentences(sample.completion) == sorted(
-                    sentence for event in events for sentence in (locate(event), glimpse(event))
-                )
+        for sample in drawn(generated, task, "marks"):
+            assert set(sentences(sample.completion)) <= {NO_MARK, *map(glimpse, events)}
+    read = {sample.completion for sample in drawn(generated, generated.tasks[0], "marks")}
+    assert read == {NO_MARK}
+
+
+def test_marks_are_an_objective_where_there_are_some(generated: GeneratedWorld) -> None:
+    for tasks, expected in ((generated.marked, True), (generated.tasks, False)):
+        data = ColdStartData(tasks, generated.frames, generated.protocol)
+        assert (Objective.MARKS in data.objectives) is expected
+        assert Objective.COT in data.objectives
 
 
 def test_a_guess_is_forced_and_has_not_seen_what_is_asked(generated: GeneratedWorld) -> None:

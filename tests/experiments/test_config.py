@@ -68,3 +68,15 @@ def test_a_reward_needs_a_weight() -> None:
 def test_sizes_of_a_tiny_model_must_fit_together(sizes: dict[str, int], sentence: str) -> None:
     with pytest.raises(ValidationError, match=sentence):
         Policy(tiny=TinyModel(**sizes))
+
+
+def test_marks_are_not_read_in_captions() -> None:
+    values = {
+        "data": {"cold_start": {"mixed": {"generated": {"seed": 3}}}},
+        "env": {"kind": "caption_tree"},
+        "protocol": {"name": "longvideo_r1"},
+    }
+    stage = {"name": "s", "sources": {"mixed": 1}, "num_steps": 1}
+    assert Config(**values, cold_start={"stages": [stage | {"objectives": {"reading": 1}}]})
+    with pytest.raises(ValidationError, match=r"cold_start\.stages\.0\.objectives has 'marks', but captions tell none"):
+        Config(**values, cold_start={"stages": [stage | {"objectives": {"marks": 1}}]})
