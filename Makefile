@@ -8,7 +8,7 @@ PACKAGES := envs experiments policies rewards rollout
 # What the type checker and `PYTHONPATH=.links` see: videozoom/<package> -> the folder of that name.
 LINKS := $(PACKAGES:%=.links/videozoom/%)
 
-.PHONY: demo test lint format links clean
+.PHONY: demo test lint format docs links clean
 .DEFAULT_GOAL := test
 
 demo: $(STAMP)  ## Train a zoom-in agent from nothing and write runs/demo/report.html.
@@ -25,6 +25,9 @@ lint: $(STAMP) links  ## Check style, formatting and types.
 format: $(STAMP)  ## Mend style and formatting in place.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(STAMP)  ## Write the pages of settings and metrics again.
+	$(BIN)/python -m videozoom.experiments.reference_pages
 
 links: $(LINKS)
 

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from videozoom.experiments.commands import (
     bench,
+    config,
     dashboard,
     data,
     demo,
@@ -24,7 +25,7 @@ from videozoom.experiments.commands import (
     train,
 )
 
-COMMANDS = (demo, train, evaluate, sweep, report, replay, export, probe, play, parity, data, dashboard, bench)
+COMMANDS = (demo, train, evaluate, sweep, report, replay, export, probe, play, parity, data, config, dashboard, bench)
 """Modules of the commands, in the order of `--help`; see `videozoom.experiments.commands`."""
 
 EXIT_USER_ERROR = 2

@@ -27,17 +27,23 @@ class GeneratedVideos(Section):
     """Videos and questions that are rendered on first use; the dials of `VideoRecipe`."""
 
     num_videos: Count = 64
+    """How many videos."""
     questions_per_video: Count = 1
+    """Questions about each, every one a task."""
     seed: CountOrZero = 0
     """The same settings and seed give the same tasks and frames."""
     length_s: Range = (64.0, 64.0)
     """Shortest and longest video, multiples of `event_length_s`."""
     fps: Positive = 2.0
+    """Frames per second of the files."""
     width_px: Count = 112
+    """Of the frames."""
     height_px: Count = 112
+    """Of the frames."""
     num_events: CountRange = (4, 4)
     """Fewest and most events of a video."""
     event_length_s: Positive = 4.0
+    """How long an event shows its sign."""
     aligned: bool = True
     """Whether events start at multiples of their length."""
     decoy_probability: Fraction = 0.0
@@ -53,6 +59,7 @@ class GeneratedVideos(Section):
     evidence_events: Count = 1
     """Events that a question needs."""
     num_options: Annotated[int, Field(ge=2, le=26)] = 4
+    """Options of a question."""
     fixed_options: bool = True
     """Whether a letter always stands for the same option; otherwise options are shuffled."""
     question_kinds: tuple[QuestionKind, ...] = (QuestionKind.MULTIPLE_CHOICE,)
@@ -76,6 +83,7 @@ class DataSource(Section):
     tasks: Path | None = None
     """Task file (JSONL), relative to the working directory."""
     generated: GeneratedVideos | None = None
+    """Videos and questions that are made; null for a task file."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

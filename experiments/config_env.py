@@ -18,11 +18,17 @@ class Video(Section):
     """
 
     fast_fps: Positive = 2.0
+    """Frames per second of the fast view, as long as they are not too many."""
     fast_max_frames: Count = 768
+    """Most frames of the fast view."""
     fast_frame_tokens: Count = 32
+    """Tokens of each."""
     slow_fps: Positive = 2.0
+    """Frames per second of a slow clip."""
     slow_max_frames: Count = 32
+    """Most frames of a slow clip."""
     slow_frame_tokens: Count = 256
+    """Tokens of each."""
     double_fast_below_s: NonNegative = 0.0
     """Videos shorter than this get twice the tokens in the fast view; 0 for none."""
     double_slow_below_s: NonNegative = 0.0
@@ -63,6 +69,7 @@ class Protocol(Section):
     """How observations become prompts and text becomes actions."""
 
     name: Literal["love_r1", "videozoomer", "longvideo_r1"] = "love_r1"
+    """Which system's prompts and actions."""
     prompts: str | None = None
     """Folder of the prompt texts, or the name of a shipped one; null for the one that is called like the protocol."""
     timestamps: bool | None = None
@@ -98,7 +105,9 @@ class SpanRules(Section):
     """Which spans may be zoomed into. Source: LOVE-R1, released training code; the paper states no rules."""
 
     min_length_s: NonNegative = 1.0
+    """Shorter spans are refused."""
     max_length_s: Positive = 60.0
+    """Longer spans are refused."""
     max_fraction: Fraction = 0.5
     """Longest span as a share of the video."""
     repeat_iou: Fraction = 0.7

@@ -14,14 +14,23 @@ class TinyModel(Section):
     """Sizes of a Qwen2.5-VL that is built from nothing."""
 
     hidden_size: Count = 128
+    """Width of the text model."""
     num_layers: Count = 3
+    """Layers of the text model."""
     num_heads: Count = 4
+    """Attention heads of the text model."""
     num_kv_heads: Count = 2
+    """Heads of keys and values, shared by attention heads."""
     intermediate_size: Count = 256
+    """Width of its feed-forward layers."""
     vision_hidden_size: Count = 64
+    """Width of the vision tower."""
     vision_depth: Count = 1
+    """Blocks of the vision tower."""
     vision_num_heads: Count = 2
+    """Its attention heads."""
     vision_intermediate_size: Count = 128
+    """Width of its feed-forward layers."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -57,6 +66,7 @@ class Policy(Section):
     gradient_checkpointing: bool = False
     """Whether the learner keeps only the inputs of layers and computes the rest again: less memory, a third slower."""
     dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of weights and activations."""
     attention: Literal["sdpa", "flash_attention_2"] = "sdpa"
     """What computes attention in the vision tower."""
     text_attention: Literal["auto", "cpu", "cuda", "reference"] = "auto"

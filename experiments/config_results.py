@@ -15,6 +15,7 @@ class Eval(Section):
     batch_size: Count = 32
     """Episodes that act together."""
     max_new_tokens: Count = 48
+    """Longest completion of a step."""
     policies: Annotated[tuple[Literal["model", "never", "uniform", "random", "oracle"], ...], Field(min_length=1)] = (
         "model",
     )
@@ -54,6 +55,7 @@ class Alarms(Section):
     """When a run tells that something goes wrong: on the screen, in `alarms.jsonl`, the report and the trackers."""
 
     enabled: bool = True
+    """Whether anything is watched."""
     tool_use: Fraction = 0.1
     """Share of episodes with a zoom below which the use of the tool has collapsed, if it was three times that once."""
     entropy_fraction: Fraction = 1 / 3

@@ -62,6 +62,7 @@ class Judge(Section):
     prompts: str = "judge"
     """Folder of its prompt texts, or the name of a shipped one."""
     max_new_tokens: Count = 512
+    """Longest verdict."""
     file: Path | None = Path("runs/grades.jsonl")
     """Where its grades are kept, relative to the working directory, shared by all runs; null keeps none."""
 
