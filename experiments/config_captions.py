@@ -21,9 +21,11 @@ class Seer(Section):
     endpoint: Endpoint | None = None
     """The chat server of `endpoint`."""
     dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of its weights."""
     prompts: str = "captioner"
     """Folder of the prompt texts, or the name of a shipped one."""
     max_new_tokens: Count = 2048
+    """Longest text it writes."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -38,7 +40,9 @@ class Shown(Section):
     """What of a span is shown: frames, and the tokens of each, its pixels divided by 28 x 28."""
 
     frames: Count
+    """Most frames."""
     tokens: Count
+    """Tokens of each frame."""
 
 
 class Captions(Section):
@@ -48,7 +52,9 @@ class Captions(Section):
     """A video has as many parts, and each part of it, as make the lowest ones about this long, within the bounds of
     `least_width` and `most_width`."""
     least_width: Annotated[int, Field(ge=2)] = 4
+    """Fewest parts of a part."""
     most_width: Annotated[int, Field(ge=2)] = 8
+    """Most parts of a part."""
     captioner: Seer = Seer()
     times_from: Literal["high", "medium"] = "medium"
     """Highest level whose captions tell times, where the truth of generated videos writes them."""

@@ -17,6 +17,7 @@ class Rollout(Section):
     group_size: Annotated[int, Field(ge=2)] = 8
     """Episodes of one task, compared with each other."""
     tasks_per_iteration: Count = 16
+    """Groups of an iteration, of both kinds."""
     zoom_step_fraction: Fraction = 0.5
     """Share of groups with single-step zoom episodes; 0 is plain multi-step GRPO."""
     resampling_rounds: CountOrZero = 0
@@ -24,11 +25,13 @@ class Rollout(Section):
     tasks; what is left then is trained as it is. 0 for never; VideoZoomer, which samples whole batches again until one
     is full: 256."""
     temperature: Positive = 1.0
+    """Of sampling; the learner uses the same distribution."""
     top_k: CountOrZero = 0
     """Only the k most likely tokens are drawn, and trained; 0 for all."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Only the most likely tokens that together reach this probability are drawn, and trained."""
     max_new_tokens: Count = 48
+    """Longest completion of a step."""
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """A completion also ends when it contains one of these texts."""
 
@@ -37,13 +40,21 @@ class Grpo(Section):
     """Reinforcement learning."""
 
     num_iterations: CountOrZero = 40
+    """Updates of the weights; 0 leaves reinforcement learning out."""
     optimizer: Optimizer = "adamw"
+    """`muon`: Muon for the hidden matrices, AdamW for the rest."""
     lr: Positive = 2e-4
+    """Learning rate after the warmup."""
     warmup_iterations: CountOrZero = 0
+    """Iterations in which the learning rate rises."""
     weight_decay: NonNegative = 0.0
+    """Of the optimizer."""
     grad_clip_norm: Positive = 1.0
+    """Gradients are clipped to this norm."""
     clip_low: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """How far below 1 an importance ratio counts."""
     clip_high: Positive = 0.2
+    """How far above 1 an importance ratio counts."""
     kl_coef: NonNegative = 0.0
     """Weight of the divergence from the cold-started model."""
     entropy_coef: NonNegative = 0.0
@@ -52,6 +63,7 @@ class Grpo(Section):
     advantage_norm: Literal["std", "none"] = "std"
     """Whether a group's advantages are divided by their standard deviation."""
     loss_aggregation: Literal["token_mean", "sequence_mean"] = "token_mean"
+    """Whether every token of the batch weighs the same, or every completion."""
     max_tokens_per_batch: Count = 32768
     """Distinct tokens of one forward and backward pass of the learner: what samples share counts once. No prompt with
     its completion may be longer."""
@@ -67,6 +79,7 @@ class Stage(Section):
     """One stage of supervised learning."""
 
     name: str
+    """The phase of its metrics."""
     objectives: Annotated[dict[Literal["reading", "grounding", "marks", "cot", "guess"], Positive], Field(min_length=1)]
     """What is imitated, each with its share of the samples. `reading`: say what short excerpts show, and when;
     `grounding`: the same for whole videos; `marks`: read the marks in excerpts (not on captions); `cot`: reason, then
@@ -86,10 +99,15 @@ class Stage(Section):
     sources: Annotated[dict[str, Positive], Field(min_length=1)]
     """Names in `data.cold_start`, each with its share of the samples."""
     num_steps: Count
+    """Updates of the weights, at most."""
     batch_size: Count = 32
+    """Samples of a step."""
     optimizer: Optimizer = "muon"
+    """`muon`: Muon for the hidden matrices, AdamW for the rest."""
     lr: Positive = 2e-3
+    """Learning rate between warmup and decay."""
     warmup_steps: CountOrZero = 20
+    """Steps in which the learning rate rises."""
     decay_from: Fraction = 0.5
     """Share of the steps after which the learning rate falls linearly."""
     final_lr_fraction: Fraction = 0.05
@@ -105,7 +123,9 @@ class ColdStart(Section):
     stages: tuple[Stage, ...] = ()
     """Run in order; none leaves the checkpoint as it is."""
     weight_decay: NonNegative = 0.0
+    """Of the optimizer, in all stages."""
     grad_clip_norm: Positive = 1.0
+    """Gradients are clipped to this norm, in all stages."""
     max_tokens_per_batch: Count = 32768
     """As `grpo.max_tokens_per_batch`."""
     checkpoint_every: CountOrZero = 100
@@ -125,7 +145,9 @@ class RayWorkers(Section):
     """Processes; 0 keeps the work in the main process."""
 
     num_env_runners: CountOrZero = 0
+    """Processes that sample."""
     num_learners: CountOrZero = 0
+    """Processes that learn."""
     groups_per_request: CountOrZero = 0
     """Groups that a rollout process is sent at a time, and loses if it dies; 0 sends each its share of an iteration."""
     max_restarts: CountOrZero = 3
