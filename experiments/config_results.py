@@ -22,13 +22,13 @@ class Eval(Section):
     """What `videozoom eval` compares: the model, and rules that choose the clip; the model, if there is one, answers
     from their clips."""
     probes: tuple[Literal["blind", "fast_view", "shuffled", "wrong_video", "permuted_options"], ...] = ()
-    """The model on the same tasks with one thing taken away: what can be seen (grey frames), zooms, the order of the
-    frames, the right video, or the letters of the options."""
+    """`videozoom eval` and `probe`: the model on the same tasks with one thing taken away: what can be seen (grey
+    frames), zooms, the order of the frames, the right video, or the letters of the options."""
     audit: bool = False
-    """Whether the model answers again with its zooms replaced by gold, random or none."""
+    """The same commands: whether the model answers again with its zooms replaced by gold, random or none."""
     uniform_frames: tuple[Count, ...] = ()
-    """Numbers of large frames spread over the video, from which the model answers: what zooming is compared with at
-    the same cost."""
+    """The same commands: numbers of large frames spread over the video, from which the model answers: what zooming is
+    compared with at the same cost."""
 
 
 class Tracking(Section):
