@@ -86,7 +86,8 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
         >>> ticks(-3.0, 41.0)
         [-20.0, 0.0, 20.0, 40.0, 60.0]
     """
-    span = high - low or abs(high) or 1.0
+    # What is left of rounding is no height.
+    span = next((span for span in (high - low, abs(high)) if span > 1e-9), 1.0)
     raw = span / count
     power = 10.0 ** floor(log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
