@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from videozoom.envs.generated.narration import events_of
+from videozoom.envs.task_files import write_atomically
 from videozoom.envs.tasks import Task
 from videozoom.experiments.build import (
     build_env_maker,
@@ -28,9 +29,11 @@ from videozoom.experiments.grpo_training import Trained
 from videozoom.experiments.open_traces import open_traces
 from videozoom.experiments.progress import console
 from videozoom.experiments.report import write_report
+from videozoom.experiments.restarts import restarting
 from videozoom.experiments.result_rows import eval_metrics, print_results
-from videozoom.experiments.resuming import START
+from videozoom.experiments.resuming import START, Resumption, resume_run
 from videozoom.experiments.run_folder import RunFolder
+from videozoom.experiments.storage import storage_errors
 from videozoom.experiments.tracking import Trackers
 from videozoom.experiments.train import run_cold_start, train_as_configured
 from videozoom.policies.scripted import ZoomRule
@@ -46,10 +49,16 @@ _RULE_MEANINGS = {
     ZoomRule.RANDOM: "Answered by the trained model from a random clip as long as the evidence.",
     ZoomRule.ORACLE: "Answered by the trained model from the annotated evidence: the most that zooming can bring.",
 }
+_RESUMED = (
+    "This run was interrupted and went on later: its seconds, its memory and the CPU seconds of the cold start are "
+    "those of the last part."
+)
 
 
-def run_demo(config: Config, *, overwrite: bool = False) -> dict[str, Any]:
+def run_demo(config: Config, *, resume: Path | None = None, overwrite: bool = False) -> dict[str, Any]:
     """Render videos, cold-start a model, train it with decoupled GRPO, evaluate, and write the report.
+
+    With `resume`, the folder of an earlier demo, it goes on where that one was interrupted.
 
     Returns what `results.json` holds: `rows` in the order of `ROW_ORDER`, `seconds` of wall time, `peak_memory_gib`,
     `seed` and `notes`.
@@ -61,23 +70,38 @@ def run_demo(config: Config, *, overwrite: bool = False) -> dict[str, Any]:
     started_s = time.perf_counter()
     check_config(config)
     data = TrainingData.load(config)
-    run = RunFolder.create(config.run_dir, dump_config(config), seed=config.seed, overwrite=overwrite)
-    console.print(f"videozoom demo, seed {config.seed}: everything goes to {config.run_dir}", markup=False)
-    tracker = open_tracker(run, config, main_phase=grpo_name(config), frames=data.frames)
-    with tracker, open_traces(run, config, tracker) as traces:
-        rows = _Demo(config, run, data, tracker, traces).run()
-    results: dict[str, Any] = {
-        "rows": [rows[name] for name in ROW_ORDER if name in rows],
-        "seconds": round(time.perf_counter() - started_s, 1),
-        "peak_memory_gib": round(peak_memory_gib(), 2),
-        "seed": config.seed,
-        "notes": _notes(config, data),
-    }
-    run.write_results(results)
-    print_results(results["rows"])
-    report = write_report(run.path, data.frames)
+    folder = resume or config.run_dir
+    again = f"videozoom demo --resume {folder}"
+    with storage_errors(folder, again):
+        if resume is None:
+            run = RunFolder.create(folder, dump_config(config), seed=config.seed, overwrite=overwrite)
+        else:
+            run = RunFolder.open(folder)
+            write_atomically(run.config_file, dump_config(config).encode())
+        console.print(f"videozoom demo, seed {config.seed}: everything goes to {folder}", markup=False)
+        rows = restarting(lambda: _run(config, run, data), max_restarts=config.ray.max_restarts, again=again)
+        results: dict[str, Any] = {
+            "rows": [rows[name] for name in ROW_ORDER if name in rows],
+            "seconds": round(time.perf_counter() - started_s, 1),
+            "peak_memory_gib": round(peak_memory_gib(), 2),
+            "seed": config.seed,
+            "notes": [*_notes(config, data), *([_RESUMED] if resume else [])],
+        }
+        run.write_results(results)
+        print_results(results["rows"])
+        report = write_report(run.path, data.frames)
     console.print(f"{results['seconds']:.0f} s, {results['peak_memory_gib']:.1f} GiB. Open {report}", markup=False)
     return results
+
+
+def _run(config: Config, run: RunFolder, data: TrainingData) -> dict[str, dict[str, Any]]:
+    """Return the results rows by policy, from wherever the demo stands."""
+    names = ["multi_step_grpo", grpo_name(config)] if config.demo.multi_step else [grpo_name(config)]
+    stages = [stage.name for stage in config.cold_start.stages]
+    resumption = resume_run(run, stages, {name: run.checkpoints / name for name in names})
+    tracker = open_tracker(run, config, main_phase=grpo_name(config), frames=data.frames)
+    with tracker, open_traces(run, config, tracker) as traces:
+        return _Demo(config, run, data, tracker, traces, resumption).run()
 
 
 def peak_memory_gib() -> float:
@@ -96,6 +120,7 @@ class _Demo:
     data: TrainingData
     tracker: Trackers
     traces: TraceWriter
+    resumption: Resumption
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def run(self) -> dict[str, dict[str, Any]]:
@@ -124,7 +149,13 @@ class _Demo:
             traces=self.traces,
             tracker=self.tracker,
             evaluate=self._evaluate_model,
+            resume=self.resumption.checkpoints[name],
+            num_logged=self.resumption.num_logged[name],
         )
+        if name not in self.rows:
+            # It was complete already; its last evaluation is in the traces.
+            policy = model_source(config, trained.checkpoint).load()
+            self._evaluate_model(name, policy, trained.progress.iteration)
         self.rows[name]["cpu_seconds_training"] = round(trained.progress.cpu_s, 1)
         return trained
 
@@ -150,6 +181,7 @@ class _Demo:
             self.traces,
             self.config.eval.batch_size,
             self.config.seed,
+            self.resumption.finished,
         )
 
 

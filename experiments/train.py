@@ -107,6 +107,7 @@ def run_cold_start(config: Config, run: RunFolder, data: TrainingData, tracker: 
         return config.policy.checkpoint
     folder, unfinished = run.checkpoints / START, unfinished_start(run)
     if folder.is_dir():
+        shutil.rmtree(unfinished, ignore_errors=True)
         return folder
     last = latest_checkpoint(unfinished)
     policy = _untrained(config, run, data) if last is None else model_source(config, last).load(build_sampling(config))

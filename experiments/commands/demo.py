@@ -1,6 +1,7 @@
 """`videozoom demo`: the whole story on one machine."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoom.experiments.commands.values import seeds
@@ -15,6 +16,7 @@ def add(commands: Any) -> None:
     does = "render videos, train a tiny model from nothing, write a report"
     demo = add_config_command(commands, "demo", does, _run)
     demo.set_defaults(default_config="demo")
+    demo.add_argument("--resume", type=Path, metavar="RUN_DIR", help="continue this demo where it was interrupted")
     demo.add_argument("--seeds", type=seeds, metavar="N,N,...", help="run once per seed and summarise")
     add_overwrite(demo)
 
@@ -27,5 +29,5 @@ def _run(config: "Config", options: argparse.Namespace) -> int:
         return 0
     from videozoom.experiments.demo import run_demo
 
-    run_demo(config, overwrite=options.overwrite)
+    run_demo(config, resume=options.resume, overwrite=options.overwrite)
     return 0

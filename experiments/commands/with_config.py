@@ -48,12 +48,13 @@ def config_of(options: argparse.Namespace) -> "Config":
     overrides = [argument for argument in options.arguments if "=" in argument]
     if len(files) > 1:
         raise UserError(f"Expected one configuration, got {', '.join(files)}; overrides look like key.sub=value")
-    source: str | Path | None = files[0] if files else options.default_config
+    source: str | Path | None = files[0] if files else None
     if options.resume is not None:
         from videozoom.experiments.run_folder import RunFolder
 
         source = source or RunFolder.open(options.resume).config_file
         overrides.append(f"run_dir={json.dumps(str(options.resume))}")
+    source = source or options.default_config
     if source is None:
         raise UserError(
             f"videozoom {options.command} needs a configuration: the path of a YAML file or a built-in name"

@@ -173,6 +173,31 @@ def test_the_saved_configuration_runs_again_to_the_same_numbers(run_dir: Path, c
     assert lines(tmp_path / "again" / "traces.jsonl") == lines(run_dir / "traces.jsonl")
 
 
+def test_a_demo_that_was_interrupted_twice_ends_like_one_that_was_not(
+    run_dir: Path, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = JsonlTracker.log
+    due = [("cot", 30), ("decoupled_grpo", 1)]
+
+    def log_and_press(tracker: JsonlTracker, metrics: dict[str, float], iteration: int, phase: str) -> None:
+        log(tracker, metrics, iteration, phase)
+        if due and (phase, iteration) == due[0]:
+            due.pop(0)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(JsonlTracker, "log", log_and_press)
+    config = config.model_copy(update={"run_dir": tmp_path / "run"})
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(config)
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(config, resume=config.run_dir)
+    results = run_demo(config, resume=config.run_dir)
+    assert results["notes"][-1].startswith("This run was interrupted")
+    assert timeless_rows(config.run_dir) == timeless_rows(run_dir)
+    assert timeless_metrics(config.run_dir) == timeless_metrics(run_dir)
+    assert lines(config.run_dir / "traces.jsonl") == lines(run_dir / "traces.jsonl")
+
+
 def test_another_seed_gives_other_numbers(run_dir: Path, tmp_path: Path) -> None:
     """Control: the test above sees a difference."""
     overrides = [f"run_dir={tmp_path / 'other'}", "seed=2", "demo.multi_step=false"]
