@@ -60,10 +60,10 @@ def test_commands_are_understood(arguments: list[str], capsys: pytest.CaptureFix
         assert main(arguments) == 2
         assert "cannot read the task file" in capsys.readouterr().err
         return
-    if arguments[0] in ("report", "probe"):
+    if arguments[0] in ("report", "probe", "replay", "export"):
         # There is no such run here; what comes first is that there is none, or no model in the configuration.
         assert main(arguments) == 2
-        assert re.search(r"is no folder|policy\.checkpoint is not set", capsys.readouterr().err)
+        assert re.search(r"is no (run )?folder|policy\.checkpoint is not set", capsys.readouterr().err)
         return
     if arguments[0] == "bench" and arguments[1] != "video":
         # Measuring takes minutes; what comes first is that there is such a scenario.
