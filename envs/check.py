@@ -124,7 +124,7 @@ def _returned(episodes: Episodes) -> Iterator[str]:
         chosen: dict[str, Any] = {"choice": task.answer_index} if has_options else {"text": gold_answer(task)}
         structured = {"kind": ACTION_KINDS.index("answer"), "span_s": (0.0, 1.0), **chosen}
         if episodes.run(task, [structured])[-1].reward != named.reward:
-            yield "A dictionary of action_space must do what the Answer of its choice does: look at kind and choice (text)."
+            yield "A dictionary of action_space must do what the Answer of its choice does: look at kind and choice."
 
 
 def _answers(episodes: Episodes) -> Iterator[str]:
@@ -133,8 +133,8 @@ def _answers(episodes: Episodes) -> Iterator[str]:
         last = episodes.run(task, [Answer(gold_answer(task))])[-1]
         if not math.isclose(last.reward, gold):
             yield (
-                f"the right answer {gold_answer(task)} of task {task.task_id!r} is worth {last.reward:g}, not {gold:g}: "
-                "mend the rubric or the task's answer, or pass check_zoom_env(..., gold_reward=...)."
+                f"the right answer {gold_answer(task)} of task {task.task_id!r} is worth {last.reward:g}, not "
+                f"{gold:g}: mend the rubric or the task's answer, or pass check_zoom_env(..., gold_reward=...)."
             )
         wrong = [Answer(text) for text in wrong_answers(task)]
         junk: list[list[Any]] = [[_JUNK] * 50, [Answer("?")] * 50, *([action] for action in wrong)]

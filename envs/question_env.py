@@ -135,6 +135,10 @@ class QuestionEnv(gymnasium.Env[ObservationT, Any], Generic[ObservationT, Episod
     def _looked(self, action: Action, episode: EpisodeT) -> EpisodeT:
         """Return the episode after a valid action that is no answer, with what it brought."""
 
+    def _refused(self, episode: EpisodeT) -> EpisodeT:
+        """Return the episode after an action that was not taken, which costs a step and changes nothing else."""
+        return episode
+
     def _checked(self, action: Action, episode: EpisodeT) -> Action:
         """Return the action as it is taken: itself, or why it is not valid."""
         if isinstance(action, Malformed):
@@ -158,7 +162,7 @@ class QuestionEnv(gymnasium.Env[ObservationT, Any], Generic[ObservationT, Episod
             return replace(after, status=Status.ZOOMED)
         if is_last_step:
             return replace(after, status=Status.NO_ANSWER)
-        return after if isinstance(action, Malformed) else self._looked(action, episode)
+        return self._refused(after) if isinstance(action, Malformed) else self._looked(action, episode)
 
     def _info(self, episode: EpisodeT) -> dict[str, Any]:
         info: dict[str, Any] = {

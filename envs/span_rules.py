@@ -51,6 +51,8 @@ class SpanRules:
     """With `reject`: how far a span may end behind the video, whose duration is rarely a whole second."""
     pad_s: float = 0.0
     """Added at both ends before the lengths are checked."""
+    ends_at_whole_s: bool = False
+    """Whether spans end at the video's last whole second at the latest."""
     expand_to_s: float = 0.0
     """A valid span shorter than this is widened around its middle; 0 leaves spans as they are."""
     expand_below_s: float = 0.0
@@ -83,7 +85,10 @@ class SpanRules:
 
     @classmethod
     def evaluation(cls) -> Self:
-        """Return the rules of LOVE-R1's released evaluation code: padded, clamped, widened, no upper length."""
+        """Return the rules of LOVE-R1's released evaluation code: padded, clamped, widened, no upper length.
+
+        Departs from it in what is not a whole second: a span is widened around its middle as it is.
+        """
         return cls(
             min_length_s=3.0,
             max_length_s=math.inf,
@@ -91,6 +96,7 @@ class SpanRules:
             repeat_iou=0.3,
             out_of_bounds=OutOfBounds.CLAMP,
             pad_s=5.0,
+            ends_at_whole_s=True,
             expand_to_s=30.0,
         )
 
@@ -130,7 +136,8 @@ class SpanRules:
         if self.out_of_bounds == OutOfBounds.REJECT and (start_s < 0.0 or end_s > duration_s + self.tolerance_s):
             return Malformed(MalformedReason.OUT_OF_BOUNDS)
         padded_s = Span(start_s - self.pad_s, end_s + self.pad_s)
-        inside_s = _clip(padded_s, duration_s)
+        last_s = float(math.floor(duration_s)) if self.ends_at_whole_s and duration_s >= 1.0 else duration_s
+        inside_s = _clip(padded_s, last_s)
         if inside_s.length_s <= 0.0 < padded_s.length_s:
             return Malformed(MalformedReason.OUT_OF_BOUNDS)
         checked_s = inside_s if self.out_of_bounds == OutOfBounds.CLAMP else padded_s
@@ -145,18 +152,18 @@ class SpanRules:
                 return Malformed(MalformedReason.TOO_FEW_FRAMES)
             if num_frames_at(end_s - start_s, fps) > self.max_frames:
                 return Malformed(MalformedReason.TOO_MANY_FRAMES)
-        final_s = self._expand(inside_s, duration_s)
+        final_s = self._expand(inside_s, duration_s, last_s)
         if any(iou(final_s, held_s) > self.repeat_iou for held_s in held_spans_s):
             return Malformed(MalformedReason.REPEATED)
         return final_s
 
-    def _expand(self, span_s: Span, duration_s: float) -> Span:
+    def _expand(self, span_s: Span, duration_s: float, last_s: float) -> Span:
         """Return `span_s` widened around its middle to the length asked for, inside the video."""
         length_s = min(self.expand_to_s, self.expand_max_fraction * duration_s)
         if span_s.length_s >= min(length_s, self.expand_below_s or length_s):
             return span_s
         middle_s = (span_s.start_s + span_s.end_s) / 2
-        return _clip(Span(middle_s - length_s / 2, middle_s + length_s / 2), duration_s)
+        return _clip(Span(middle_s - length_s / 2, middle_s + length_s / 2), last_s)
 
 
 def _clip(span_s: Span, duration_s: float) -> Span:

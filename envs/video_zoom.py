@@ -52,6 +52,9 @@ class VideoZoomEnv(QuestionEnv[Observation, Episode]):
             training masks (the paper), or `malformed`, which scores 0 like a wrong answer (the released code's format
             rule). Masked, writing nothing readable is a way out of being wrong, and long training finds it.
         zoom_step_fraction: Chance of a `zoom_step` episode where `reset` is not told the kind.
+        whole_clip_if_refused: Whether a step that is no valid action shows a slow clip of the whole video if no clip is
+            held yet: the released evaluation code gives it to an answer that is forced before any zoom was accepted. It
+            is no zoom, and not in `facts.spans_s`.
         render_mode: `None` or `rgb_array`.
 
     Raises:
@@ -79,6 +82,7 @@ class VideoZoomEnv(QuestionEnv[Observation, Episode]):
         mask_unreadable: bool = True,
         zoom_step_fraction: float = 0.0,
         render_mode: str | None = None,
+        whole_clip_if_refused: bool = False,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"VideoZoomEnv has no render mode {render_mode!r}: use 'rgb_array' or None.")
@@ -86,6 +90,7 @@ class VideoZoomEnv(QuestionEnv[Observation, Episode]):
         super().__init__(tasks, rubric, max_steps, mask_unreadable, zoom_step_fraction)
         self._frames = checked_frames(frames)
         self._span_rules = span_rules if span_rules is not None else SpanRules()
+        self._whole_clip_if_refused = whole_clip_if_refused
         self.render_mode = render_mode
         self.observation_space = observation_space()  # type: ignore[assignment]
         self.action_space = action_space(
@@ -132,6 +137,14 @@ class VideoZoomEnv(QuestionEnv[Observation, Episode]):
             return Malformed(MalformedReason.NOT_ALLOWED, action)
         span_s = self._span_rules.check(action.span_s, episode.duration_s, episode.spans_s, action.fps)
         return replace(action, span_s=span_s) if isinstance(span_s, Span) else Malformed(span_s.reason, action)
+
+    def _refused(self, episode: Episode) -> Episode:
+        if not self._whole_clip_if_refused or episode.clips:
+            return episode
+        *turns, refused = episode.turns
+        whole = ZoomIn(Span(0.0, episode.duration_s))
+        shown = self._looked(whole, replace(episode, turns=tuple(turns)))
+        return replace(shown, turns=(*turns, replace(refused, clip=shown.turns[-1].clip)))
 
     def _looked(self, action: Action, episode: Episode) -> Episode:
         assert isinstance(action, ZoomIn)  # as it was checked

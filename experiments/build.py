@@ -202,7 +202,14 @@ def build_env_maker(
     # The task of an episode comes with `reset`: one stands for all here, so that making an environment costs nothing.
     longest = max(tasks, key=lambda task: (task.duration_s, len(task.options)))
     return partial(
-        VideoZoomEnv, [longest], frames, build_rubric(config), config.env.max_steps, rules, config.env.mask_unreadable
+        VideoZoomEnv,
+        [longest],
+        frames,
+        build_rubric(config),
+        config.env.max_steps,
+        rules,
+        config.env.mask_unreadable,
+        whole_clip_if_refused=config.env.whole_clip_if_refused,
     )
 
 

@@ -118,6 +118,8 @@ class SpanRules(Section):
     """With `reject`: how far a span may end behind the video."""
     pad_s: NonNegative = 0.0
     """Added at both ends before the lengths are checked."""
+    ends_at_whole_s: bool = False
+    """Whether spans end at the video's last whole second at the latest."""
     expand_to_s: NonNegative = 0.0
     """A valid span shorter than this is widened around its middle; 0 leaves spans as they are."""
     expand_below_s: NonNegative = 0.0
@@ -145,4 +147,7 @@ class Env(Section):
     mask_unreadable: bool = True
     """Whether a last step without a readable answer is masked from training (the paper) or scores 0 (the released
     code's format rule); masked, writing nothing readable is a way out of being wrong."""
+    whole_clip_if_refused: bool = False
+    """Whether a step that is no valid action shows a slow clip of the whole video if no clip is held yet (LOVE-R1's
+    released evaluation code)."""
     span_rules: SpanRules = SpanRules()

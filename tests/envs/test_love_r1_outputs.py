@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from fuzzed_protocols import observe
+from memory_world import make_env
 
 from videozoom.envs.actions import Action, Answer, Malformed, MalformedReason, ZoomIn
 from videozoom.envs.observation import Turn
@@ -64,15 +65,15 @@ OUTPUTS: list[tuple[str, Expected, Expected]] = [
     (ZOOM + r"\boxed{[+10, 20]}", (10, 20), (5, 25)),
     (ZOOM + r"\boxed{[-10, 20]}", OUT, (0, 25)),
     (ZOOM + r"\boxed{[-0, 10]}", (0, 10), (0, 15)),
-    (ZOOM + r"\boxed{[90, 101]}", (90, 100.5), (85, 100.5)),
-    (ZOOM + r"\boxed{[90, 102]}", OUT, (85, 100.5)),
+    (ZOOM + r"\boxed{[90, 101]}", (90, 100.5), (85, 100)),  # The last whole second.
+    (ZOOM + r"\boxed{[90, 102]}", OUT, (85, 100)),
     (ZOOM + r"\boxed{[0, 50]}", (0, 50), (0, 55)),
     (ZOOM + r"\boxed{[0, 51]}", LONG, (0, 56)),
-    (ZOOM + r"\boxed{[0, 100]}", LONG, (0, 100.5)),
+    (ZOOM + r"\boxed{[0, 100]}", LONG, (0, 100)),
     (ZOOM + r"\boxed{[10, 10]}", SHORT, (3.71875, 16.28125)),
     (ZOOM + r"\boxed{[10, 11]}", (10, 11), (4.21875, 16.78125)),
     (ZOOM + r"\boxed{[0, 1]}", (0, 1), (0, 9.28125)),  # [0, 6) widened around 3, and cut.
-    (ZOOM + r"\boxed{[104, 110]}", OUT, SHORT),  # [99, 100.5) is left.
+    (ZOOM + r"\boxed{[104, 110]}", OUT, SHORT),  # [99, 100) is left.
     (ZOOM + r"\boxed{[200, 210]}", OUT, OUT),
     (ZOOM + r"\boxed{[40, 50]}", REPEATED, REPEATED),
     (ZOOM + r"\boxed{[42, 50]}", REPEATED, REPEATED),  # IoU 0.8; [37, 55): 10 / 18.
@@ -165,3 +166,31 @@ def test_only_short_spans_are_widened_if_so_told() -> None:
     assert cold_start.check(Span(10.0, 14.0), DURATION_S) == Span(9.0, 15.0)
     assert cold_start.check(Span(10.0, 15.0), DURATION_S) == Span(10.0, 15.0)
     assert cold_start.check(Span(10.0, 15.5), DURATION_S) == Span(10.0, 15.5)
+
+
+def test_evaluation_shows_the_whole_video_where_no_zoom_was_accepted() -> None:
+    def shown(*actions: Action, whole_clip_if_refused: bool = True) -> list[Span]:
+        env = make_env(span_rules=rules, max_steps=4, whole_clip_if_refused=whole_clip_if_refused)
+        observation, _ = env.reset(options={"task": "t0"})
+        for action in actions:
+            observation, *_ = env.step(action)
+        zooms = [it for it in actions if isinstance(it, ZoomIn) and it is not outside]
+        assert len(env.snapshot().facts().spans_s) == len(zooms)
+        return [clip.span_s for clip in observation["clips"]]
+
+    rules, whole = SpanRules.evaluation(), Span(0.0, 64.0)
+    zoom, refused, outside = ZoomIn(Span(10.0, 30.0)), Malformed(NO_BOX), ZoomIn(Span(90.0, 99.0))
+    accepted = rules.check(zoom.span_s, 64.0)
+    assert shown(refused, whole_clip_if_refused=False) == []
+    assert shown(refused) == shown(outside) == shown(refused, outside) == [whole]
+    assert shown(zoom, refused) == [accepted]
+    assert shown(refused, zoom) == [whole, accepted]
+
+
+def test_a_whole_clip_that_cannot_be_read_ends_the_episode() -> None:
+    env = make_env("slow_clip", max_steps=4, whole_clip_if_refused=True)
+    env.reset(options={"task": "t0"})
+    _, reward, terminated, _, info = env.step(Malformed(NO_BOX))
+    assert (reward, terminated, info["status"]) == (0.0, True, "error_decode")
+    assert "slow_clip is broken" in info["error"]
+    assert len(env.snapshot().turns) == 1

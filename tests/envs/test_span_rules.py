@@ -51,6 +51,8 @@ def test_training_rules(span: Pair, duration_s: float, held: list[Pair], expecte
         ((2, 20), 64, [], (0, 25)),
         ((50, 62), 64, [], (45, 64)),
         ((-3, 70), 64, [], (0, 64)),  # No upper length, clamped.
+        ((50, 62), 64.9, [], (45, 64)),  # The last whole second.
+        ((0, 1), 0.9, [], "too_short"),
         ((100, 110), 64, [], "out_of_bounds"),
         ((66, 70), 64, [], (58.5, 64)),  # Padded [61, 64): 3 s; widened to 64/8 = 8 s around 62.5, clamped.
         ((67, 70), 64, [], "too_short"),  # Padding leaves [62, 64).
