@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from videozoom.envs.sampling import FRAMES_PER_PATCH, num_frames_at
 from videozoom.envs.tasks import Span, Status
@@ -53,7 +53,7 @@ def step_costs(rows: Rows, video: Mapping[str, Any]) -> list[StepCost]:
         taken = [row for row in readable if len(row["steps"]) > index]
         steps = [row["steps"][index] for row in taken]
         fast = [row["steps"][0]["num_visual_tokens"] for row in taken]
-        shown = [_shown_s(row, index) for row in taken]
+        shown = [_shown(row, index) for row in taken]
         costs.append(
             StepCost(
                 share=len(taken) / len(readable),
@@ -64,27 +64,39 @@ def step_costs(rows: Rows, video: Mapping[str, Any]) -> list[StepCost]:
                 ),
                 sampled_tokens=fmean(step["num_completion_tokens"] for step in steps),
                 new_frames=_frames(shown, "slow" if index else "fast", video),
-                new_seconds=fmean(shown),
+                new_seconds=fmean(it.seconds for it in shown),
             )
         )
     return costs
 
 
-def _shown_s(row: TraceRow, index: int) -> float:
-    """Return the seconds that a step's prompt shows for the first time: the video, or the zoom of the step before."""
+class _Shown(NamedTuple):
+    """What a step's prompt shows for the first time."""
+
+    seconds: float
+    fps: float | None = None
+    """The rate that was asked for, if one was."""
+
+
+def _shown(row: TraceRow, index: int) -> _Shown:
+    """Return the video at the first step, then the zoom of the step before, if there was one."""
     if index == 0:
-        return float(row["task"]["duration_s"])
+        return _Shown(float(row["task"]["duration_s"]))
     action = row["steps"][index - 1]["action"]
-    return Span(*action["span_s"]).length_s if action["type"] == "zoom_in" else 0.0
+    is_zoom = action["type"] == "zoom_in"
+    return _Shown(Span(*action["span_s"]).length_s, action.get("fps")) if is_zoom else _Shown(0.0)
 
 
-def _frames(lengths_s: Sequence[float], view: str, video: Mapping[str, Any]) -> float | None:
+def _frames(shown: Sequence[_Shown], view: str, video: Mapping[str, Any]) -> float | None:
     try:
-        fps, most = video[f"{view}_fps"], video[f"{view}_max_frames"]
-        multiple = FRAMES_PER_PATCH if video.get("spacing", "spread") == "spread" else 1
+        usual_fps, most = video[f"{view}_fps"], video[f"{view}_max_frames"]
     except KeyError:
         return None
-    counts = [max(multiple, min(num_frames_at(it, fps), most)) if it > 0 else 0 for it in lengths_s]
+    multiple = FRAMES_PER_PATCH if video.get("spacing", "spread") == "spread" else 1
+    counts = [
+        max(multiple, min(num_frames_at(it.seconds, it.fps or usual_fps), most)) if it.seconds > 0 else 0
+        for it in shown
+    ]
     return fmean(count - count % multiple for count in counts)
 
 

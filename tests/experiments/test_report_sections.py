@@ -135,6 +135,9 @@ def test_the_ledger_tells_tokens_frames_and_seconds_of_each_step() -> None:
     assert (second.share, second.clip_tokens, second.new_frames, second.new_seconds) == (0.5, 8.0, 4.0, 4.0)
     assert (third.clip_tokens, third.new_frames, third.new_seconds) == (24.0, 6.0, 8.0)
     assert step_costs(rows, {})[0].new_frames is None
+    # A zoom with a rate of its own: 4 s at 0.5 frames per second, of which any number may be shown.
+    rows[0]["steps"][0]["action"]["fps"] = 0.5
+    assert step_costs(rows[:1], video | {"spacing": "stride"})[1].new_frames == 2.0
 
 
 def test_agents_that_see_no_frames_have_no_columns_of_frames() -> None:
