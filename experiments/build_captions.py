@@ -10,6 +10,7 @@ from videozoom.envs.captions.kept_texts import KeptCaptioner, KeptTexts, KeptVid
 from videozoom.envs.captions.probes import BlindCaptioner, OtherVideoCaptioner, OtherVideoQA, caption_partners
 from videozoom.envs.captions.sources import Captioner, VideoQA
 from videozoom.envs.captions.tree import LEVELS, Level, WidthRule
+from videozoom.envs.generated.caption_words import CaptionStyle
 from videozoom.envs.generated.captions import TruthCaptioner, TruthVideoQA, events_by_video
 from videozoom.envs.generated.narration import Event
 from videozoom.envs.probes import Probe
@@ -107,7 +108,7 @@ def build_captioner(config: Config, tasks: Sequence[Task]) -> Captioner:
     """Return who writes captions; raises as `build_caption_env_maker`."""
     captions, seer = config.captions, config.captions.captioner
     if seer.kind == "truth":
-        return TruthCaptioner(_events(tasks), Level(captions.times_from))
+        return TruthCaptioner(_events(tasks), Level(captions.times_from), CaptionStyle(captions.style))
     shown = {level: getattr(captions, str(level)) for level in LEVELS}
     frames = {level: _frames(config, it) for level, it in shown.items()}
     captioner = PolicyCaptioner(PolicyOnUse(_maker(seer)), frames, _name(config, seer, *shown.values()), seer.prompts)

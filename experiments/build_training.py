@@ -6,6 +6,7 @@ from functools import partial
 from typing import Self
 
 from videozoom.envs.captions.tree import Level
+from videozoom.envs.generated.caption_words import CaptionStyle
 from videozoom.envs.observation import FrameSource
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
 from videozoom.envs.protocols.videozoomer import VideoZoomerProtocol
@@ -128,10 +129,10 @@ def build_annotate(config: Config, frames: FrameSource) -> Annotate:
         return partial(ColdStartData, frames=frames, protocol=protocol)
     if isinstance(protocol, VideoZoomerProtocol):
         return partial(TranscriptData, frames=frames, protocol=protocol)
-    times_from = Level(config.captions.times_from)
+    times_from, style = Level(config.captions.times_from), CaptionStyle(config.captions.style)
 
     def annotate(tasks: Sequence[Task]) -> Annotator:
-        return CaptionAnnotator(tasks, build_caption_env_maker(config, tasks), protocol, times_from)
+        return CaptionAnnotator(tasks, build_caption_env_maker(config, tasks), protocol, times_from, style)
 
     return annotate
 
@@ -146,6 +147,7 @@ def supervised_stages(config: Config) -> list[SupervisedStage]:
             wrong_clip_share=stage.wrong_clip_share,
             first_scene_bias=stage.first_scene_bias,
             glance_share=stage.glance_share,
+            hasty_share=stage.hasty_share,
             sources=stage.sources,
             num_steps=stage.num_steps,
             batch_size=stage.batch_size,

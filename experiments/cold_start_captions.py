@@ -4,7 +4,7 @@ Source: LongVideo-R1, released code, whose trajectories are taken apart into ste
 model is the annotator; here it is a rule that knows what happens in the video.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,17 +12,8 @@ import numpy as np
 from videozoom.envs.actions import Action, Answer, GetCaption
 from videozoom.envs.caption_tree_env import CaptionTreeEnv
 from videozoom.envs.captions.tree import CaptionTree, Level, Node
-from videozoom.envs.generated.narration import (
-    LIST_QUESTION,
-    NO_SCENE,
-    NOT_SEEN,
-    Event,
-    describe,
-    events_of,
-    locate,
-    mention,
-    span_of,
-)
+from videozoom.envs.generated.caption_words import CAPTION_WORDS, CaptionStyle
+from videozoom.envs.generated.narration import LIST_QUESTION, NOT_SEEN, Event, events_of, span_of
 from videozoom.envs.messages import SampledPart
 from videozoom.envs.observation import QUESTION_KINDS
 from videozoom.envs.protocols.longvideo_r1 import LongVideoR1Protocol
@@ -53,6 +44,7 @@ class CaptionAnnotator:
         make_env: Makes the environment the annotator acts in.
         protocol: What it writes in.
         times_from: Highest level whose captions tell times: where they do not, parts are searched one after the other.
+        style: How captions are worded, and so what is said of them.
     """
 
     objectives = tuple(it for it in Objective if it is not Objective.MARKS)
@@ -63,9 +55,11 @@ class CaptionAnnotator:
         make_env: Callable[[], CaptionTreeEnv],
         protocol: LongVideoR1Protocol,
         times_from: Level,
+        style: CaptionStyle = CaptionStyle.SENTENCES,
     ) -> None:
         self._tasks, self._env, self._protocol = tuple(tasks), make_env(), protocol
         self._knows_times = times_from is Level.HIGH
+        self._words = CAPTION_WORDS[style]
         self._steps: list[SupervisedSample] = []
 
     @property
@@ -94,8 +88,8 @@ class CaptionAnnotator:
         observation, _ = self._env.reset(options={"task": task})
         observation["question"], observation["options"] = LIST_QUESTION, ()
         observation["question_kind"] = QUESTION_KINDS.index(QuestionKind.MULTIPLE_CHOICE)
-        completion = " ".join(map(locate if self._knows_times else mention, events)) or NO_SCENE
-        return SupervisedSample(self._protocol.prompt(observation), completion)
+        tell = self._words.locate if self._knows_times else self._words.mention
+        return SupervisedSample(self._protocol.prompt(observation), self._say(map(tell, events)))
 
     def _cot(self, task: Task, stage: SupervisedStage, rng: np.random.Generator) -> SupervisedSample:
         """Return the next step of a way to the answer; those of one way follow each other, for they share a prompt."""
@@ -107,7 +101,7 @@ class CaptionAnnotator:
     def _guess(self, task: Task, rng: np.random.Generator) -> SupervisedSample:
         """Return a last step that has not seen what it is asked: nothing, or the caption of another scene."""
         others = [event for event in events_of(task) if span_of(event) not in task.evidence]
-        moves = [_Move(Answer(gold_answer(task)), NOT_SEEN)]
+        moves = [self._guessed(task)]
         if others and rng.random() < 0.5:
             moves.insert(0, self._look(task, others[rng.integers(len(others))]))
         return self._samples(task, moves, max_steps=len(moves))[-1]
@@ -116,9 +110,11 @@ class CaptionAnnotator:
         events = events_of(task)
         wanted = [event for event in events if span_of(event) in task.evidence]
         others = [event for event in events if event not in wanted]
-        moves = []
+        moves: list[_Move] = []
         if rng.random() < stage.first_scene_bias:
             moves.append(self._look(task, events[0]))
+            if events[0] not in wanted and rng.random() < stage.hasty_share:
+                return [*moves, self._guessed(task)]
         elif others and rng.random() < stage.wrong_clip_share:
             # A mistake that is seen and mended, but not imitated.
             moves.append(self._look(task, others[rng.integers(len(others))], is_imitated=False))
@@ -126,7 +122,7 @@ class CaptionAnnotator:
             moves += self._search(task, event, rng)
             if not any(move.action == self._look(task, event).action for move in moves):
                 moves.append(self._look(task, event))
-        return [*moves, _Move(Answer(gold_answer(task)), " ".join(map(describe, wanted)))]
+        return [*moves, _Move(Answer(gold_answer(task)), self._say(map(self._words.describe, wanted)))]
 
     def _search(self, task: Task, event: Event, rng: np.random.Generator) -> list[_Move]:
         """Return the medium-level captions that are read before the scene's own."""
@@ -134,10 +130,19 @@ class CaptionAnnotator:
         if not self._knows_times:
             place = f"The {event['cue']} scene is in ({', '.join(map(str, above))})."
             return [_Move(GetCaption((*above, number)), place) for number in range(1, part + 1)]
-        return [_Move(GetCaption((*above, part)), locate(event))] if rng.random() < _TOP_DOWN_SHARE else []
+        is_top_down = rng.random() < _TOP_DOWN_SHARE
+        return [_Move(GetCaption((*above, part)), self._say([self._words.locate(event)]))] if is_top_down else []
 
     def _look(self, task: Task, event: Event, *, is_imitated: bool = True) -> _Move:
-        return _Move(GetCaption(_node_of(event, self._env.tree(task), Level.LOW)), locate(event), is_imitated)
+        node = _node_of(event, self._env.tree(task), Level.LOW)
+        return _Move(GetCaption(node), self._say([self._words.locate(event)]), is_imitated)
+
+    def _guessed(self, task: Task) -> _Move:
+        return _Move(Answer(gold_answer(task)), NOT_SEEN)
+
+    def _say(self, told: Iterable[str]) -> str:
+        """Return what is told of scenes as somebody says it who reads captions of this style."""
+        return self._words.thought + (" ".join(told) or self._words.no_scene)
 
     def _samples(self, task: Task, moves: Sequence[_Move], max_steps: int) -> list[SupervisedSample]:
         """Return a sample for each move that is imitated, after what was said and seen before it."""

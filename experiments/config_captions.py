@@ -58,6 +58,8 @@ class Captions(Section):
     captioner: Seer = Seer()
     times_from: Literal["high", "medium"] = "medium"
     """Highest level whose captions tell times, where the truth of generated videos writes them."""
+    style: Literal["sentences", "notes"] = "sentences"
+    """How the truth of generated videos words captions: `notes` are a word or two per scene, for tiny models."""
     video_qa: Seer | None = None
     """Who answers questions about low-level spans; null leaves the tool out."""
     caption_before_question: bool = False

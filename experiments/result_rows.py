@@ -6,7 +6,7 @@ from typing import Any
 
 from videozoom.envs.tasks import QuestionKind, Span, Status, Task
 from videozoom.experiments.progress import console
-from videozoom.experiments.statistics import wilson_interval
+from videozoom.experiments.statistics import bootstrap_interval, wilson_interval
 from videozoom.rewards.overlap import iou
 from videozoom.rollout.answer_metrics import Pairs, by_kind, kind_measures, named
 from videozoom.rollout.group_metrics import is_hit
@@ -19,8 +19,9 @@ VARIANT = ":"
 def results_row(policy: str, pairs: Sequence[tuple[Task, Trajectory]]) -> dict[str, Any]:
     """Return what is reported of a policy; videos that could not be read are counted and left out of the rates.
 
-    Intervals are Wilson's, 95 %. A hit is any zoom of the episode, or caption that was read, whose span overlaps the
-    evidence; hits and IoU are those of tasks with evidence. A measure that nothing was left for is `None`.
+    Intervals are 95 %: Wilson's of rates, the bootstrap's of means. A hit is any zoom of the episode, or caption that
+    was read, whose span overlaps the evidence; hits and IoU are those of tasks with evidence. A measure that nothing
+    was left for is `None`.
     """
     readable = [(task, t) for task, t in pairs if t.status is not Status.ERROR_DECODE]
     annotated = [(task, t) for task, t in readable if task.evidence]
@@ -35,6 +36,8 @@ def results_row(policy: str, pairs: Sequence[tuple[Task, Trajectory]]) -> dict[s
         "zoom_hit_rate": _rate(num_hits, len(annotated)),
         "zoom_hit_ci95": _interval(num_hits, len(annotated)),
         "reward_mean": _mean([t.reward.total for _, t in readable]),
+        "reward_ci95": _mean_interval([t.reward.total for _, t in readable]),
+        **_evidence_f1([t for _, t in readable]),
         "num_steps_mean": _mean([len(t.steps) for _, t in readable]),
         "span_s_mean": _mean([span.length_s for _, t in readable for span in t.spans_s]),
         "iou_mean": _mean([_best_iou(span, task) for task, t in annotated for span in t.spans_s]),
@@ -42,6 +45,12 @@ def results_row(policy: str, pairs: Sequence[tuple[Task, Trajectory]]) -> dict[s
         "num_failed_replies": sum(bool(step.completion.error) for _, t in pairs for step in t.steps),
         **_kinds(readable),
     }
+
+
+def _evidence_f1(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
+    """Return how well the evidence was found where the rubric measures it; nothing elsewhere."""
+    values = [t.reward.parts["evidence_f1"] for t in trajectories if "evidence_f1" in t.reward.parts]
+    return {"evidence_f1_mean": _mean(values), "evidence_f1_ci95": _mean_interval(values)} if values else {}
 
 
 def _kinds(pairs: Pairs) -> dict[str, Any]:
@@ -198,6 +207,10 @@ def _interval(num_hits: int, num_all: int) -> list[float] | None:
 
 def _mean(values: Sequence[float]) -> float | None:
     return math.fsum(values) / len(values) if values else None
+
+
+def _mean_interval(values: Sequence[float]) -> list[float] | None:
+    return list(bootstrap_interval(values)) if values else None
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from videozoom.envs.captions.sources import CaptionError, Segment
 from videozoom.envs.captions.tree import LEVELS, Level
-from videozoom.envs.generated.narration import NO_SCENE, Event, describe, events_of, locate, mention, span_of
+from videozoom.envs.generated.caption_words import CAPTION_WORDS, CaptionStyle
+from videozoom.envs.generated.narration import Event, describe, events_of, span_of
 from videozoom.envs.tasks import Span, Task
 from videozoom.rewards.overlap import any_overlap
 
@@ -35,12 +36,15 @@ class TruthCaptioner:
 
     fingerprint = "generated truth"
 
-    def __init__(self, events: EventsOf, times_from: Level = Level.MEDIUM) -> None:
+    def __init__(
+        self, events: EventsOf, times_from: Level = Level.MEDIUM, style: CaptionStyle = CaptionStyle.SENTENCES
+    ) -> None:
         """Take the events of videos.
 
         Args:
             events: see `events_by_video`.
             times_from: the highest level whose captions tell times; with `high`, one look at them tells where to go.
+            style: how captions are worded.
 
         Raises:
             ValueError: if `times_from` is `low`, whose captions tell what scenes show instead.
@@ -49,19 +53,21 @@ class TruthCaptioner:
             raise ValueError("times_from must be high or medium, got 'low'.")
         self._events = events
         self._times_from = LEVELS.index(times_from)
+        self._words = CAPTION_WORDS[style]
 
     def captions(self, video: Path, segments: Sequence[Segment]) -> list[str]:
         """Return a caption of each segment: a sentence for each scene that is seen in it, in order of time."""
         events = _events(self._events, video)
         return [
-            " ".join(self._sentence(event, segment.level) for event in _seen(events, segment.span_s)) or NO_SCENE
-            for segment in segments
+            " ".join(self._sentence(event, it.level) for event in _seen(events, it.span_s)) or self._words.no_scene
+            for it in segments
         ]
 
     def _sentence(self, event: Event, level: Level) -> str:
         if level is Level.LOW:
-            return describe(event)
-        return locate(event) if LEVELS.index(level) >= self._times_from else mention(event)
+            return self._words.describe(event)
+        tell = self._words.locate if LEVELS.index(level) >= self._times_from else self._words.mention
+        return tell(event)
 
 
 class TruthVideoQA:

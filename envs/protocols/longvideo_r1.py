@@ -17,7 +17,8 @@ from videozoom.envs.protocols.tagged import TAG_PARSERS, TagRules, find_action, 
 from videozoom.envs.protocols.wording import NO_FREE_QUESTIONS, fill, load_free_questions, load_wording
 from videozoom.envs.tasks import OPTION_LETTERS, QuestionKind
 
-_CAPTION = ("node", "start", "end", "caption")
+_CAPTION = ("node", "caption")
+"""What the wording of a caption must hold; `start` and `end` are there to be used, too."""
 _FILES: dict[str, tuple[str, ...]] = {
     "system": (),
     "question": ("question", "options", "captions"),

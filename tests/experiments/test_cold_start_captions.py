@@ -9,6 +9,7 @@ from generated_world import GeneratedWorld, text_of
 
 from videozoom.envs.actions import Answer, GetCaption
 from videozoom.envs.captions.tree import CaptionTree, Level
+from videozoom.envs.generated.caption_words import CaptionStyle
 from videozoom.envs.generated.narration import NOT_SEEN, Event, events_of, locate, mention, span_of
 from videozoom.envs.messages import Role, SampledPart
 from videozoom.envs.protocols.longvideo_r1 import LongVideoR1Protocol
@@ -22,7 +23,7 @@ from videozoom.rewards.overlap import any_overlap
 
 PROTOCOL = LongVideoR1Protocol("longvideo_r1_compact")
 # Videos of 32 s with events of 4 s: parts of 16, 8 and 4 s.
-OVERRIDES = ("captions.leaf_s=4", "captions.least_width=2", "env.max_steps=6")
+OVERRIDES = ("captions.leaf_s=4", "captions.least_width=2", "env.max_steps=6", "captions.style=sentences")
 NUM_DRAWS = 120
 OBSERVATION = {
     "question_kind": 0,
@@ -106,6 +107,40 @@ def test_the_first_scene_is_imitated_as_often_as_it_is_planted(generated: Genera
     assert share(0.0) == 0.0
     assert 0.3 < share(0.5) < 0.7
     assert share(1.0) == 1.0
+
+
+def test_those_who_are_hasty_guess_after_the_first_scene_and_never_read_on(generated: GeneratedWorld) -> None:
+    [task] = [it for it in generated.tasks if span_of(events_of(it)[0]) not in it.evidence][:1]
+    tree = CaptionTree(32.0, 2)
+
+    def answers(hasty: float) -> list[SupervisedSample]:
+        dials = {"first_scene_bias": 1.0, "hasty_share": hasty}
+        return [it for it in samples((task,), Level.HIGH, **dials) if isinstance(last_action(it), Answer)]
+
+    for sample in answers(1.0):
+        [first, _] = said(sample)
+        action = PROTOCOL.parse(first, OBSERVATION)  # type: ignore[arg-type]
+        assert isinstance(action, GetCaption)
+        assert not any_overlap(tree.span(action.node), task.evidence)
+        assert NOT_SEEN in sample.completion
+    assert all(NOT_SEEN not in it.completion and len(said(it)) > 2 for it in answers(0.0))
+    assert {NOT_SEEN in it.completion for it in answers(0.5)} == {True, False}
+
+
+def test_notes_name_each_scene_right_before_what_is_said_of_it(generated: GeneratedWorld) -> None:
+    config = load_config("longvideo_r1", [*OVERRIDES, "captions.style=notes"])
+    [task, *_] = generated.tasks
+    made = CaptionAnnotator((task,), build_caption_env_maker(config, (task,)), PROTOCOL, Level.HIGH, CaptionStyle.NOTES)
+    rng = np.random.default_rng(3)
+    listed = made.sample(Objective.READING, stage(), rng)
+    notes = [f"{event['cue']}{event['start_s']:g}" for event in events_of(task)]
+    assert listed.completion == f"Note {' '.join(notes)}"
+    assert all(f" {note}" in text_of(listed.prompt) for note in notes)
+    ways = [made.sample(Objective.COT, stage(), rng) for _ in range(20)]
+    [asked] = [event for event in events_of(task) if span_of(event) in task.evidence]
+    final = next(it for it in ways if isinstance(last_action(it), Answer))
+    assert final.completion.startswith(f"<think>Note {asked['cue']} {asked['sign']}</think>")
+    assert text_of(final.prompt).endswith(f") {asked['cue']} {asked['sign']}")
 
 
 def test_wrong_captions_are_mended_and_not_imitated(generated: GeneratedWorld) -> None:

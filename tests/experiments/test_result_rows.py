@@ -53,6 +53,8 @@ def test_a_row_by_hand() -> None:
     # 1 for the exact span, 2 of 6 seconds for [6, 10), 0 for the others.
     assert row["iou_mean"] == pytest.approx((1 + 0 + 1 / 3 + 0) / 4)
     assert row["unparsed_rate"] == 0.25
+    assert 0.0 < row["reward_ci95"][0] < row["reward_mean"] < row["reward_ci95"][1] < 2.0
+    assert "evidence_f1_mean" not in row
     # Wilson, 2 of 4.
     assert row["accuracy_ci95"] == pytest.approx([0.1500, 0.8500], abs=1e-4)
     assert row["zoom_hit_ci95"] == row["accuracy_ci95"]
@@ -78,6 +80,13 @@ def test_tasks_without_evidence_do_not_count_as_missed() -> None:
     assert (row["accuracy"], row["zoom_hit_rate"], row["zoom_hit_ci95"], row["iou_mean"]) == (0.0, None, None, None)
 
 
+def test_how_well_the_evidence_was_found_is_reported_where_it_is_measured() -> None:
+    [(task, trajectory)] = [pair("A")]
+    scored = [(task, replace(trajectory, reward=RewardBreakdown(1.5, {"evidence_f1": 0.5})))] * 3
+    row = results_row("mine", [*scored, pair("A")])
+    assert (row["evidence_f1_mean"], row["evidence_f1_ci95"]) == (0.5, [0.5, 0.5])
+
+
 def test_without_a_readable_video_rates_are_unknown_not_zero() -> None:
     row = results_row("mine", [pair(None, status=Status.ERROR_DECODE)] * 3)
     assert (row["num_tasks"], row["num_errors"]) == (0, 3)
@@ -87,6 +96,7 @@ def test_without_a_readable_video_rates_are_unknown_not_zero() -> None:
         "zoom_hit_rate",
         "zoom_hit_ci95",
         "reward_mean",
+        "reward_ci95",
         "num_steps_mean",
         "span_s_mean",
         "iou_mean",

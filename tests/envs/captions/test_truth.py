@@ -5,6 +5,7 @@ import pytest
 from videozoom.envs.captions.gold import gold_visits
 from videozoom.envs.captions.sources import CaptionError, Segment
 from videozoom.envs.captions.tree import LEVELS, CaptionTree, Level
+from videozoom.envs.generated.caption_words import CaptionStyle
 from videozoom.envs.generated.captions import NOT_RELATED, TruthCaptioner, TruthVideoQA, events_by_video
 from videozoom.envs.generated.narration import NO_SCENE, Event
 from videozoom.envs.generated.plan import plan_video, tasks_of
@@ -45,6 +46,22 @@ def test_high_level_captions_can_tell_times_as_well() -> None:
     assert captioner.captions(VIDEO, [Segment(Span(32.0, 64.0), Level.HIGH)]) == ["The green scene is at 40 to 44."]
     with pytest.raises(ValueError, match="high or medium"):
         TruthCaptioner(EVENTS, times_from=Level.LOW)
+
+
+@pytest.mark.parametrize(
+    ("span", "level", "caption"),
+    [
+        ((0, 32), Level.HIGH, "red12 blue20"),
+        ((0, 32), Level.MEDIUM, "red12 blue20"),
+        ((14, 22), Level.LOW, "red bars blue blank"),
+        ((48, 64), Level.HIGH, "none"),
+    ],
+)
+def test_notes_say_the_same_in_few_words(span: tuple[float, float], level: Level, caption: str) -> None:
+    captioner = TruthCaptioner(EVENTS, Level.HIGH, CaptionStyle.NOTES)
+    assert captioner.captions(VIDEO, [Segment(Span(*span), level)]) == [caption]
+    late = TruthCaptioner(EVENTS, style=CaptionStyle.NOTES).captions(VIDEO, [Segment(Span(0.0, 32.0), Level.HIGH)])
+    assert late == ["red blue"]
 
 
 @pytest.mark.parametrize(
