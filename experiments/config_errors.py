@@ -34,7 +34,8 @@ def sentence(errors: Sequence[ErrorDetails], layers: Sequence[Layer]) -> str:
     errors = [error for error in errors if error["type"] != "default_factory_not_called"]
     first = min(errors, key=lambda error: error["type"] != "extra_forbidden")
     location = [str(key) for key in first["loc"]]
-    path, place = ".".join(location), _place(location, layers)
+    # A wrong name in a mapping is the key itself, not a part of it.
+    path, place = ".".join(location).removesuffix(".[key]"), _place(location, layers)
     more = f" ({len(errors) - 1} more wrong)" if len(errors) > 1 else ""
     match first["type"]:
         case "extra_forbidden":
@@ -45,7 +46,7 @@ def sentence(errors: Sequence[ErrorDetails], layers: Sequence[Layer]) -> str:
         case "missing":
             return f"{path} is missing in {place}{more}"
     message = re.sub(r"^[A-Z]\w* should ", "must ", first["msg"]).replace("an object", "a mapping")
-    message = message.replace("array", "list")
+    message = message.replace("array", "list").replace(" after validation, not 0", "")
     return f"{path} {message}, got {json.dumps(first['input'])}, in {place}{more}"
 
 
@@ -58,7 +59,10 @@ def _place(location: Sequence[str], layers: Sequence[Layer]) -> str:
 def _depth(node: Any, location: Sequence[str]) -> int:
     """Return how many keys of `location` exist in `node`."""
     for depth, key in enumerate(location):
-        if isinstance(node, list) and key.isdigit() and int(key) < len(node):
+        if isinstance(node, list) and key.isdigit():
+            # Lists are replaced as a whole, so what is missing in one is this layer's affair.
+            if int(key) >= len(node):
+                return len(location)
             node = node[int(key)]
         elif isinstance(node, dict) and key in node:
             node = node[key]
@@ -88,6 +92,10 @@ def _advice(unknown: Sequence[str]) -> str:
         return f"did you mean {'.'.join(known)!r}?"
     if len(elsewhere) == 1:
         return f"did you mean {'.'.join(elsewhere[0])!r}?"
+    leaves = {path[-1]: path for path in _PATHS if ANY_NAME not in path}
+    unique = [leaf for leaf in leaves if sum(path[-1] == leaf for path in _PATHS) == 1]
+    if close := get_close_matches(unknown[-1], unique, n=1, cutoff=0.8):
+        return f"did you mean {'.'.join(leaves[close[0]])!r}?"
     return f"allowed there: {', '.join(keys)}"
 
 

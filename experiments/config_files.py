@@ -1,16 +1,15 @@
 """Configuration files: YAML with one level of `extends`, dotted overrides, and errors that name the place."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_errors import Layer, Tree, sentence
+from videozoom.experiments.config_yaml import dump_yaml, parse_yaml, read_yaml
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.love_r1_presets import with_preset
 
@@ -21,9 +20,9 @@ BUILT_IN = Path(__file__).parent / "configs"
 def load_config(source: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """Return the configuration of a YAML file (a path or the name of a built-in one) with `overrides` applied.
 
-    A file may name another one in `extends`, relative to itself: mappings are merged, everything else is replaced.
-    An override is `key.sub=value`, its value read as YAML; numbers index lists. `None` starts from the defaults. What a
-    preset sets (`protocol.preset`) stands between the defaults and all of this.
+    A file may name another one in `extends`, relative to itself, or a built-in one: mappings are merged, everything
+    else is replaced. An override is `key.sub=value`, its value read as YAML; numbers index lists. `None` starts from
+    the defaults. What a preset sets (`protocol.preset`) stands between the defaults and all of this.
 
     Raises:
         UserError: the file is missing or no YAML, a key does not exist, or a value is not allowed.
@@ -46,7 +45,7 @@ def load_config(source: str | Path | None = None, overrides: Sequence[str] = ())
     given: Tree = {}
     for override in overrides:
         keys, value = _parse_override(override)
-        values = _replace(values, keys, value, override)
+        values = _replace(_with_default_lists(values, keys), keys, value, override)
         given = _merge(given, _nest(keys, value))
     layers.append(("the overrides", given))
     try:
@@ -58,7 +57,7 @@ def load_config(source: str | Path | None = None, overrides: Sequence[str] = ())
 
 def dump_config(config: Config) -> str:
     """Return `config` as YAML, every setting written out, that `load_config` reads as the same configuration."""
-    return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, width=120)
+    return dump_yaml(config.model_dump(mode="json"))
 
 
 def find_config(source: str | Path) -> Path:
@@ -73,67 +72,25 @@ def find_config(source: str | Path) -> Path:
     built_in = BUILT_IN / f"{source}.yaml"
     if path.name == str(source) and built_in.is_file():
         return built_in
-    names = ", ".join(sorted(file.stem for file in BUILT_IN.glob("*.yaml")))
+    names = ", ".join(_built_in_names())
     raise UserError(f"No configuration file {str(source)!r}; give the path of a YAML file or one of: {names}")
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads `1e-3` as a number, leaves dates and yes/no as text, and refuses a key that is written twice."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012
-        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":float", ":bool", ":timestamp"))]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is written twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_FLOAT = re.compile(r"^[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?$|^[-+]?\.inf$|^\.nan$")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false)$", re.IGNORECASE), list("tTfF"))
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes lists of plain values on one line."""
-
-
-def _represent_list(dumper: yaml.SafeDumper, values: list[Any]) -> yaml.Node:
-    is_plain = not any(isinstance(value, (dict, list)) for value in values)
-    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=is_plain)
-
-
-_Dumper.add_representer(list, _represent_list)
-
-
-def read_yaml(path: Path) -> Tree:
-    """Return the mapping of a YAML file; an empty file holds none.
-
-    Raises:
-        UserError: it cannot be read, or holds something else.
-    """
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"Cannot read {path}: {_one_line(error)}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise UserError(f"{path} must hold `key: value` lines with text keys")
-    return values
+def _built_in_names() -> list[str]:
+    return sorted(file.stem for file in BUILT_IN.glob("*.yaml"))
 
 
 def _read_base(path: Path, base_name: Any) -> tuple[str, Tree]:
     if not isinstance(base_name, str):
         raise UserError(f"{path}: extends must be the name of one file, got {base_name!r}")
     base_path = path.parent / base_name
+    if not base_path.is_file() and base_name in _built_in_names():
+        base_path = BUILT_IN / f"{base_name}.yaml"
     if not base_path.is_file():
-        raise UserError(f"{path} extends {base_name!r}, but there is no {base_path}; the path is relative to the file")
+        raise UserError(
+            f"{path} extends {base_name!r}, but there is no {base_path}; give a path relative to the file or one of: "
+            f"{', '.join(_built_in_names())}"
+        )
     base = read_yaml(base_path)
     if "extends" in base:
         raise UserError(f"{path} extends {base_path}, which extends another file itself; only one level is allowed")
@@ -146,9 +103,9 @@ def _parse_override(override: str) -> tuple[list[str], Any]:
     if not equals or not all(keys):
         raise UserError(f"Override {override!r} is not of the form key.sub=value, for example rollout.group_size=4")
     try:
-        return keys, yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"The value of override {override!r} is not YAML: {_one_line(error)}") from None
+        return keys, parse_yaml(text)
+    except ValueError as error:
+        raise UserError(f"The value of override {override!r} is not YAML: {error}") from None
 
 
 def _merge(base: Tree, top: Mapping[str, Any]) -> Tree:
@@ -157,6 +114,15 @@ def _merge(base: Tree, top: Mapping[str, Any]) -> Tree:
         old = merged.get(key)
         merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
+
+
+def _with_default_lists(values: Tree, keys: Sequence[str]) -> Tree:
+    """Return `values` with the default of the list that `keys` index, if it is not there: entries need the others."""
+    number = next((index for index, key in enumerate(keys) if key.isdigit()), 0)
+    default: Any = Config().model_dump(mode="json") if number else None
+    for key in keys[:number]:
+        default = default.get(key) if isinstance(default, dict) else None
+    return _merge(_nest(keys[:number], default), values) if isinstance(default, list) else values
 
 
 def _replace(node: Any, keys: Sequence[str], value: Any, override: str) -> Any:
@@ -179,7 +145,3 @@ def _nest(keys: Sequence[str], value: Any) -> Tree:
         value = {key: value}
     assert isinstance(value, dict)
     return value
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -10,7 +10,8 @@ from videozoom.envs.json_lines import read_json_lines
 from videozoom.envs.observation import FrameSource, VideoClip
 from videozoom.envs.tasks import Span
 from videozoom.experiments.build import build_frames
-from videozoom.experiments.config_files import load_config, read_yaml
+from videozoom.experiments.config_files import load_config
+from videozoom.experiments.config_yaml import read_yaml
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.report_traces import Rows, TraceDigest
 from videozoom.experiments.result_rows import VARIANT, results_row

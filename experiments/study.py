@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from videozoom.experiments.config_data import CountOrZero, Section
-from videozoom.experiments.config_files import BUILT_IN, read_yaml
+from videozoom.experiments.config_files import BUILT_IN
+from videozoom.experiments.config_yaml import read_yaml
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.study_measures import MEASURES
 
@@ -94,6 +95,8 @@ class Study(Section):
     cells: Annotated[dict[Name, Cell], Field(min_length=1)]
     baseline: str | None = None
     """Cell that the others are compared with, at the same point of the axes."""
+    evaluates_alone: bool = False
+    """Whether evaluations run in processes of their own, so that their time and memory are nobody else's."""
     measures: Annotated[tuple[str, ...], Field(min_length=1)] = ("accuracy", "zoom_hit_rate", "num_steps")
     """Names of `study_measures.MEASURES`."""
     claims: tuple[Claim, ...] = ()

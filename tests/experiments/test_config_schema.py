@@ -10,8 +10,9 @@ from source_tree import ROOT
 
 from videozoom.experiments.cli import main
 from videozoom.experiments.config import Config
-from videozoom.experiments.config_files import load_config, read_yaml
+from videozoom.experiments.config_files import load_config
 from videozoom.experiments.config_schema import config_schema, study_schema
+from videozoom.experiments.config_yaml import read_yaml
 from videozoom.experiments.study import load_study
 
 FILES = sorted(
