@@ -9,6 +9,8 @@ from videozoom.rollout.markup import Html, element
 
 Row = Mapping[str, Any]
 _NONE = "\N{EN DASH}"
+MAX_DOUBT = 0.2
+"""A difference whose interval holds 0 and is wider than this says nothing."""
 
 PROBE_WORDS = {
     "model": ("as it is", "The same tasks, unchanged."),
@@ -32,6 +34,8 @@ def probes_section(results: Row, chance: float | None, title: str = "") -> Html 
     if not probes and not audit:
         return None
     parts: list[Html | None] = [element("h3", title) if title else None]
+    if sentences := findings(probes, audit):
+        parts.append(element("ul", [element("li", it) for it in sentences], class_="notes"))
     if probes:
         text = "The same tasks, the same model; one thing is taken away. What stays right without it did not need it."
         parts += [
@@ -45,6 +49,46 @@ def probes_section(results: Row, chance: float | None, title: str = "") -> Html 
         parts += [element("h4", "Did looking matter?"), element("p", text, class_="fine")]
         parts.append(_table(audit, AUDIT_WORDS, "zooms", chance))
     return element("div", parts, class_="probes")
+
+
+def findings(probes: Sequence[Row], audit: Sequence[Row]) -> list[str]:
+    """Return what the tables say, as far as the intervals of their differences leave no doubt of it.
+
+    Example:
+        >>> findings([{"probe": "blind", "difference": 0.01, "difference_ci95": [-0.02, 0.04]}], [])
+        ['With grey frames it is as good as ever: its answers do not come from what it sees.']
+    """
+    found = []
+    for row, words in [(row, _PROBE_FINDINGS.get(str(row["probe"]))) for row in probes]:
+        if words and row.get("difference") is not None:
+            found.append(_finding(row, *words))
+    for row, words in [(row, _AUDIT_FINDINGS.get(str(row["zooms"]))) for row in audit]:
+        if words and row.get("difference") is not None:
+            found.append(_finding(row, *words))
+    return [sentence for sentence in found if sentence]
+
+
+_PROBE_FINDINGS = {
+    "blind": ("With grey frames", "its answers come from what it sees", "its answers do not come from what it sees"),
+    "wrong_video": ("With another video", "it answers about the video it is shown", "it does not need the video"),
+    "shuffled": ("With shuffled frames", "it uses when things are shown", "it does not use when things are shown"),
+    "permuted_options": (
+        "Under other letters",
+        "it knows options by their letters, not by what they say",
+        "it reads the options",
+    ),
+}
+_AUDIT_FINDINGS = {
+    "none": ("Without its zooms", "looking matters", "looking does not matter"),
+    "random": ("With zooms anywhere", "where it looks matters", "where it looks does not matter"),
+}
+
+
+def _finding(row: Row, change: str, if_worse: str, if_alike: str) -> str | None:
+    low, high = row["difference_ci95"]
+    if high < 0:
+        return f"{change} it loses {-100 * row['difference']:.1f} points: {if_worse}."
+    return f"{change} it is as good as ever: {if_alike}." if high - low < MAX_DOUBT else None
 
 
 def _table(rows: Sequence[Row], words: Mapping[str, tuple[str, str]], key: str, chance: float | None) -> Html:

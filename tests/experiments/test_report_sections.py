@@ -21,7 +21,7 @@ from videozoom.experiments.report_credit import credit_section
 from videozoom.experiments.report_groups import chosen_groups, group_cards
 from videozoom.experiments.report_ledger import ledger_section, step_costs
 from videozoom.experiments.report_plots import Sample, histogram
-from videozoom.experiments.report_probes import probes_section
+from videozoom.experiments.report_probes import findings, probes_section
 from videozoom.experiments.report_reading import reading_section
 from videozoom.experiments.report_run import read_run
 from videozoom.experiments.report_spans import spans_section
@@ -201,6 +201,26 @@ def test_probes_and_audit_are_tables_with_differences_and_flips() -> None:
     assert "90.0 % of 30" in page.text
     assert "25.0 % of 10" in page.text
     assert probes_section({}, None) is None
+
+
+def test_tables_of_probes_are_put_into_words_where_there_is_no_doubt() -> None:
+    def row(key: str, name: str, low: float, high: float) -> dict[str, Any]:
+        return {key: name, "difference": (low + high) / 2, "difference_ci95": [low, high]}
+
+    probes = [
+        {"probe": "model"},
+        row("probe", "blind", -0.6, -0.4),
+        row("probe", "wrong_video", -0.02, 0.04),
+        row("probe", "shuffled", -0.3, 0.2),
+        row("probe", "permuted_options", -0.8, -0.7),
+    ]
+    audit = [{"zooms": "own"}, row("zooms", "gold", 0.1, 0.2), row("zooms", "none", -0.01, 0.01)]
+    assert findings(probes, audit) == [
+        "With grey frames it loses 50.0 points: its answers come from what it sees.",
+        "With another video it is as good as ever: it does not need the video.",
+        "Under other letters it loses 75.0 points: it knows options by their letters, not by what they say.",
+        "Without its zooms it is as good as ever: looking does not matter.",
+    ]
 
 
 def test_alarms_say_what_when_and_what_to_do() -> None:
