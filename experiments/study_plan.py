@@ -45,6 +45,8 @@ class Step:
     """Who chooses clips in an evaluation."""
     source: DataSource | None = field(default=None, compare=False, hash=False)
     """Videos to render."""
+    is_alone: bool = field(default=False, compare=False, hash=False)
+    """Whether an evaluation runs in a process of its own."""
 
     @property
     def name(self) -> str:
@@ -132,12 +134,13 @@ def plan_study(study: Study, path: Path, *, overrides: Sequence[str] = (), seeds
             except UserError as error:
                 raise UserError(f"{path}, cell {row_name(name, point)}: {error}") from None
             for seed in study.seeds if seeds is None else seeds:
-                step = cell_step(cell, *(with_seed(config, seed) for config in (started, trained, evaluated)))
+                configs = [with_seed(config, seed) for config in (started, trained, evaluated)]
+                step = cell_step(cell, *configs, is_alone=study.evaluates_alone)
                 runs.append(CellRun(name, point, seed, step))
     return Plan(study, tuple(runs))
 
 
-def cell_step(cell: Cell, started: Config, trained: Config, evaluated: Config) -> Step:
+def cell_step(cell: Cell, started: Config, trained: Config, evaluated: Config, *, is_alone: bool = False) -> Step:
     """Return the evaluation of a cell, with everything it needs.
 
     Args:
@@ -145,11 +148,12 @@ def cell_step(cell: Cell, started: Config, trained: Config, evaluated: Config) -
         started: Settings of the cold start.
         trained: Settings of reinforcement learning.
         evaluated: Settings of the evaluation.
+        is_alone: Whether it runs in a process of its own.
     """
     model = cold_start_step(started)
     if cell.model == "grpo":
         model = grpo_step(trained, model)
-    return evaluate_step(evaluated, model, cell.policy)
+    return evaluate_step(evaluated, model, cell.policy, is_alone=is_alone)
 
 
 def videos_step(config: Config, source: DataSource) -> tuple[Step, ...]:
@@ -198,7 +202,7 @@ def grpo_step(config: Config, start: Step) -> Step:
     return _step(StepKind.GRPO, inputs, config, (*videos, start))
 
 
-def evaluate_step(config: Config, model: Step, policy: str) -> Step:
+def evaluate_step(config: Config, model: Step, policy: str, *, is_alone: bool = False) -> Step:
     """Return the evaluation of a model on the held-out tasks."""
     inputs = {
         "seed": config.seed,
@@ -209,13 +213,16 @@ def evaluate_step(config: Config, model: Step, policy: str) -> Step:
         "env": config.env.model_dump(mode="json"),
         **_seen(config),
         **_policy(config),
+        **({"is_alone": True} if is_alone else {}),
     }
-    return _step(StepKind.EVALUATE, inputs, config, (*videos_step(config, config.data.eval), model), policy=policy)
-
-
-def _step(kind: StepKind, inputs: Inputs, config: Config, needs: tuple[Step, ...], *, policy: str = "model") -> Step:
+    needs = (*videos_step(config, config.data.eval), model)
     inputs = {**inputs, "code": code_version()}
-    return Step(kind, _hash(inputs), inputs, config, needs, policy)
+    return Step(StepKind.EVALUATE, _hash(inputs), inputs, config, needs, policy, is_alone=is_alone)
+
+
+def _step(kind: StepKind, inputs: Inputs, config: Config, needs: tuple[Step, ...]) -> Step:
+    inputs = {**inputs, "code": code_version()}
+    return Step(kind, _hash(inputs), inputs, config, needs)
 
 
 def _load(study: Study, path: Path, overrides: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> Config:

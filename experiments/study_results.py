@@ -90,6 +90,9 @@ class Comparison:
 def compare(a: Seeds, b: Seeds, measure: str) -> Comparison | None:
     """Return how far `b` is above `a` in a measure, over the seeds that both have; `None` if there is none.
 
+    Tasks are paired where every episode has the measure. One that only some have, such as accuracy in 2 steps, is
+    compared by its means: the episodes that happen to have it in both cells would be others than the table is about.
+
     Example:
         >>> a = {0: RunNumbers([{"task_id": "x", "accuracy": 0.0}, {"task_id": "y", "accuracy": 1.0}], {})}
         >>> b = {0: RunNumbers([{"task_id": "x", "accuracy": 1.0}, {"task_id": "y", "accuracy": 1.0}], {})}
@@ -99,12 +102,11 @@ def compare(a: Seeds, b: Seeds, measure: str) -> Comparison | None:
     differences: dict[int, float] = {}
     pairs: list[tuple[float, float]] = []
     for seed in (seed for seed in a if seed in b):
-        if not MEASURES[measure].is_of_episodes:
-            differences[seed] = b[seed].costs[measure] - a[seed].costs[measure]
+        means = a[seed].value(measure), b[seed].value(measure)
+        if means[0] is None or means[1] is None:
             continue
-        of_a, of_b = a[seed].by_task(measure), b[seed].by_task(measure)
-        shared = [(value, of_b[task]) for task, value in of_a.items() if task in of_b]
-        if shared:
+        differences[seed] = means[1] - means[0]
+        if (shared := _shared(a[seed], b[seed], measure)) is not None:
             pairs += shared
             differences[seed] = fmean(second - first for first, second in shared)
     if not differences:
@@ -112,6 +114,16 @@ def compare(a: Seeds, b: Seeds, measure: str) -> Comparison | None:
     over_tasks = paired_difference(*map(list, zip(*pairs, strict=True))).interval if pairs else None
     values = list(differences.values())
     return Comparison(differences, t_interval(values) if len(values) > 1 else None, over_tasks)
+
+
+def _shared(a: RunNumbers, b: RunNumbers, measure: str) -> list[tuple[float, float]] | None:
+    """Return a measure of the tasks that could be read in both cells; `None` if some of them do not have it."""
+    of_a, of_b = a.by_task(measure), b.by_task(measure)
+    readable = [{row["task_id"] for row in it.episodes if "error" not in row} for it in (a, b)]
+    tasks = sorted(readable[0] & readable[1])
+    if not tasks or any(task not in of_a or task not in of_b for task in tasks):
+        return None
+    return [(of_a[task], of_b[task]) for task in tasks]
 
 
 def summary(numbers: Seeds, measure: str) -> dict[str, Any] | None:

@@ -91,7 +91,7 @@ class StepCache:
             row = {
                 "cpu_s": facts.get("cpu_s", used_cpu_s() - cpu_s),
                 "wall_s": time.perf_counter() - wall_s,
-                "peak_mib": memory_mib("VmHWM") - before_mib,
+                "peak_mib": facts.get("peak_mib", memory_mib("VmHWM") - before_mib),
                 "facts": facts,
                 "environment": environment(step.config.seed),
             }

@@ -89,12 +89,13 @@ def print_study(study: Study, results: Results) -> None:
 
     title = f"{study.title}\n{heading(study, results)}"
     table = Table(title=title, box=None, padding=(0, 2, 0, 0), title_justify="left")
-    table.add_column("")
-    table.add_column("mean (interval)", justify="right")
+    table.add_column("", overflow="fold")
+    table.add_column("mean (interval)", justify="right", no_wrap=True)
     if study.baseline:
-        table.add_column(f"against {study.baseline}", justify="right")
-    columns = study.paper.columns if study.paper else {}
-    for column in columns.values():
+        table.add_column(f"against {study.baseline}", justify="right", no_wrap=True)
+    # The first of the paper's columns; a terminal has no room for all, the report has.
+    columns = list(study.paper.columns.items())[:1] if study.paper else []
+    for _, column in columns:
         table.add_column(f"paper: {column}", justify="right", style="dim")
     for number, measure in enumerate(study.measures):
         table.add_row(measure_head(measure), style="bold")
@@ -107,7 +108,7 @@ def print_study(study: Study, results: Results) -> None:
                 f"  {row['row']}",
                 interval_text(row["measures"].get(measure), MEASURES[measure].unit),
                 *difference,
-                *(f"{paper[name]:g}" if name in paper else "" for name in columns),
+                *(f"{paper[name]:g}" if name in paper else "" for name, _ in columns),
                 end_section=row is results["rows"][-1],
             )
     console.print(table)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoom.envs.task_files import write_atomically
+from videozoom.envs.tasks import Task
+from videozoom.experiments.bench_process import Job, measure
 from videozoom.experiments.build import build_env_maker, build_frames, build_protocol, build_tasks, model_source
 from videozoom.experiments.build_tracking import open_tracker
 from videozoom.experiments.build_training import TrainingData, grpo_name
@@ -92,10 +94,23 @@ def reinforce(step: Step, folder: Path, needed: list[StepResult]) -> Facts:
 
 def evaluate(step: Step, folder: Path, needed: list[StepResult]) -> Facts:
     """Evaluate a model, or a rule from whose clips it answers, and return the measures of every episode."""
-    run, config = _run_folder(step, folder), step.config
-    tasks = build_tasks(config.data.eval, config.data.videos, name="held-out videos")[: config.eval.num_tasks]
+    run, costs = _run_folder(step, folder), {}
+    if step.is_alone:
+        # Episodes of an interrupted evaluation would be missing in what it costs.
+        run.traces_file.unlink(missing_ok=True)
+        measured = measure(Evaluation(step, _checkpoint(needed[-1])), folder)
+        costs = {"cpu_s": measured.cpu_s, "peak_mib": measured.peak_mib}
+    else:
+        run_episodes(step, folder, _checkpoint(needed[-1]))
+    episodes = {task_id: trajectory for (_, _, task_id), trajectory in evaluated_episodes(run).items()}
+    return {"episodes": [episode_row(task, episodes[task.task_id]) for task in _held_out(step)], **costs}
+
+
+def run_episodes(step: Step, folder: Path, checkpoint: Path) -> None:
+    """Run the episodes of an evaluation that its traces do not hold yet."""
+    run, config, tasks = RunFolder(folder), step.config, _held_out(step)
     frames = build_frames(config)
-    model = model_source(config, _checkpoint(needed[-1])).load()
+    model = model_source(config, checkpoint).load()
     if step.policy == MODEL:
         contestant = model_contestant(config, MODEL, model, build_env_maker(config, tasks, frames))
     else:
@@ -105,8 +120,24 @@ def evaluate(step: Step, folder: Path, needed: list[StepResult]) -> Facts:
         Evaluator(
             tasks, build_protocol(config), traces, config.eval.batch_size, config.seed, finished_episodes(run)
         ).run(contestant)
-    episodes = evaluated_episodes(run)
-    return {"episodes": [episode_row(task, episodes[contestant.name, 0, task.task_id]) for task in tasks]}
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation(Job):
+    """The episodes of an evaluation, to be measured; the model is loaded within."""
+
+    step: Step
+    checkpoint: Path
+
+    def load(self) -> None:
+        """Import what a model needs."""
+        import transformers.models.qwen2_5_vl.modeling_qwen2_5_vl  # noqa: F401
+
+        from videozoom.policies import qwen_vl  # noqa: F401
+
+    def run(self, folder: Path) -> None:
+        """Run them."""
+        run_episodes(self.step, folder, self.checkpoint)
 
 
 WORK: dict[StepKind, Callable[[Step, Path, list[StepResult]], Facts]] = {
@@ -125,6 +156,11 @@ def _run_folder(step: Step, folder: Path) -> RunFolder:
     run.checkpoints.mkdir(exist_ok=True)
     write_atomically(run.config_file, dump_config(step.config).encode())
     return run
+
+
+def _held_out(step: Step) -> tuple[Task, ...]:
+    data, num_tasks = step.config.data, step.config.eval.num_tasks
+    return build_tasks(data.eval, data.videos, name="held-out videos")[:num_tasks]
 
 
 def _checkpoint(result: StepResult) -> Path:

@@ -109,3 +109,9 @@ def test_axes_repeat_cells_and_a_pinned_cold_start_is_shared(tmp_path: Path) -> 
     pinned = make_plan(tmp_path, axes=axes, start={"data.train.generated.num_events": [4, 5]})
     assert keys(pinned, StepKind.COLD_START, "multi, events 3") == keys(pinned, StepKind.COLD_START, "multi, events 4")
     assert keys(pinned, StepKind.GRPO, "multi, events 3") != keys(pinned, StepKind.GRPO, "multi, events 4")
+
+
+def test_an_evaluation_that_is_measured_alone_is_another_one(tmp_path: Path) -> None:
+    together, alone = make_plan(tmp_path), make_plan(tmp_path, evaluates_alone=True)
+    assert keys(together, StepKind.GRPO) == keys(alone, StepKind.GRPO)
+    assert keys(together, StepKind.EVALUATE) != keys(alone, StepKind.EVALUATE)

@@ -61,6 +61,18 @@ def test_tasks_that_only_one_cell_could_read_are_left_out() -> None:
     assert found.mean == pytest.approx(0.4)
 
 
+def test_a_measure_that_only_some_episodes_have_is_compared_by_its_means() -> None:
+    def steps(*values: float | None) -> RunNumbers:
+        rows = [{"task_id": f"t{i}"} | ({} if it is None else {"span_s": it}) for i, it in enumerate(values)]
+        return RunNumbers(rows, {})
+
+    found = compare({0: steps(2.0, 4.0, None)}, {0: steps(None, 6.0, 8.0)}, "span_s")
+    assert found is not None
+    # Means of 3 and 7; the one task that both have would say 2.
+    assert (found.mean, found.over_tasks) == (4.0, None)
+    assert compare({0: steps(None)}, {0: steps(1.0)}, "span_s") is None
+
+
 def test_costs_have_no_tasks() -> None:
     found = compare(
         {0: numbers([1], 10.0), 1: numbers([1], 20.0)}, {0: numbers([1], 15.0), 1: numbers([1], 26.0)}, "training_cpu_s"

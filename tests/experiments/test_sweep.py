@@ -156,6 +156,23 @@ def test_wrong_commands_end_with_a_sentence(
     assert sentence in " ".join(capsys.readouterr().err.split())
 
 
+def test_an_evaluation_alone_gives_the_same_numbers_and_its_own_costs(
+    swept: tuple[Plan, Path, dict[str, Any]], videos: Path
+) -> None:
+    _, folder, results = swept
+    cells = {name: STUDY["cells"][name] for name in ("none", "multi")}
+    plan = make_plan(folder, videos=videos, cells=cells, seeds=[0], evaluates_alone=True)
+    alone = sweep.run_sweep(plan, folder=folder / "alone", cache=StepCache(folder / "cache"))
+    for here, there in zip(alone["rows"], results["rows"], strict=False):
+        for name in ("accuracy", "num_steps"):
+            assert here["measures"][name]["by_seed"]["0"] == there["measures"][name]["by_seed"]["0"]
+    cache = StepCache(folder / "cache")
+    found = cache.find(plan.runs[0].step)
+    assert found is not None
+    assert found.facts["peak_mib"] == found.peak_mib > 0
+    assert 0 < found.facts["cpu_s"] == found.cpu_s
+
+
 @pytest.mark.ray
 @pytest.mark.timeout(400)
 def test_trials_of_ray_tune_give_the_same_numbers(
