@@ -164,6 +164,7 @@ def budget_costs(budgets: Sequence[Mapping[str, Any]]) -> list[Cost]:
             row["accuracy"],
             Interval(*row["accuracy_ci95"]) if row.get("accuracy_ci95") else None,
             series="uniform",
+            short=str(row["num_frames"]),
         )
         for row in budgets
         if row.get("accuracy") is not None and row.get("visual_tokens_mean") is not None
@@ -198,6 +199,6 @@ def _chart(costs: Sequence[Cost], chance: float | None) -> Html:
     caption = "Visual tokens of an episode's largest prompt: every frame that was shown counts once. "
     caption += "Further left and higher is better."
     if any(cost.series for cost in costs):
-        caption += " The line is the same model on large frames sampled uniformly, more and more of them."
+        caption += " The line is the same model on large frames of the whole video, as many as the numbers say."
     title = "Right answers against visual tokens"
     return captioned(title, cost_chart(title, costs, chance=chance), caption)

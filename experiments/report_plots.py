@@ -22,7 +22,8 @@ from videozoom.experiments.statistics import Interval
 from videozoom.rollout.markup import Html, element
 
 NUM_BINS = 16
-LABEL_ROOM_PX, LABEL_PX = 70, 8
+LETTER_PX = 3.4
+"""Width of a letter beside a point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,13 @@ class Cost:
     interval: Interval | None = None
     series: str = ""
     """Points of one series are joined in order of cost; empty for a point alone."""
+    short: str = ""
+    """What stands beside the point, if not its label."""
+
+    @property
+    def mark(self) -> str:
+        """What stands beside the point."""
+        return self.short or self.label
 
 
 def histogram(title: str, samples: Sequence[Sample], *, high: float, unit: str = "") -> Html:
@@ -79,7 +87,7 @@ def histogram(title: str, samples: Sequence[Sample], *, high: float, unit: str =
 def cost_chart(title: str, costs: Sequence[Cost], *, chance: float | None = None) -> Html:
     """Return an SVG of accuracy over cost with intervals; points of a series are joined."""
     highest = max((cost.cost for cost in costs), default=1.0) or 1.0
-    x_scale = Scale(0.0, ticks(0.0, highest, 5)[-1], LEFT_PX, WIDTH_PX - RIGHT_PX)
+    x_scale = Scale(0.0, ticks(0.0, 1.15 * highest, 5)[-1], LEFT_PX, WIDTH_PX - RIGHT_PX)
     y_scale = Scale(0.0, 1.0, HEIGHT_PX - BOTTOM_PX, TOP_PX)
     parts = [grid(y_scale, [0.0, 0.25, 0.5, 0.75, 1.0], "rate"), x_axis(x_scale)]
     if chance is not None:
@@ -108,18 +116,25 @@ def _point(cost: Cost, x_scale: Scale, y_scale: Scale) -> Html:
 
 
 def _labels(costs: Sequence[Cost], x_scale: Scale, y_scale: Scale) -> list[Html]:
-    """Return the names of points beside them, pushed apart where points lie close together."""
-    taken: list[tuple[float, float]] = []
+    """Return the names of points beside them, where there is room; the points of a series have theirs above."""
+    markers = [(x_scale(it.cost), y_scale(it.accuracy)) for it in costs]
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in markers]
     labels = []
-    for cost in sorted(costs, key=lambda it: -it.accuracy):
-        x, y = x_scale(cost.cost), y_scale(cost.accuracy)
-        while any(abs(x - other_x) < LABEL_ROOM_PX and abs(y - other_y) < LABEL_PX for other_x, other_y in taken):
-            y += 1.0
-        taken.append((x, y))
-        is_left = x > (LEFT_PX + WIDTH_PX) / 2
-        place = {"x": x - 6, "text_anchor": "end"} if is_left else {"x": x + 6}
-        labels.append(element("text", cost.label, y=round(y + 2.5, 1), **place))
+    for cost, (x, y) in sorted(zip(costs, markers, strict=True), key=lambda it: bool(it[0].series)):
+        width = LETTER_PX * len(cost.mark)
+        places = [(x - width / 2, y - 7.0)] if cost.series else []
+        places += [(left, y + down) for down in (2.5, 9, -4, 16, -11, 23) for left in (x + 6, x - 6 - width)]
+        boxes = [(left, base - LETTER_PX * 1.6, left + width, base + 1) for left, base in places]
+        free = (box for box in boxes if box[0] > LEFT_PX and box[2] < WIDTH_PX and not _touches(box, taken))
+        left, _, _, base = next(free, boxes[0])
+        taken.append((left, base - 1 - LETTER_PX * 1.6, left + width, base))
+        labels.append(element("text", cost.mark, x=round(left, 1), y=round(base - 1, 1), class_="point"))
     return labels
+
+
+def _touches(box: tuple[float, float, float, float], others: Sequence[tuple[float, float, float, float]]) -> bool:
+    left, top, right, bottom = box
+    return any(left < other[2] and other[0] < right and top < other[3] and other[1] < bottom for other in others)
 
 
 def _bins(edges: np.ndarray, shares: np.ndarray) -> list[tuple[float, float, float]]:
