@@ -126,7 +126,7 @@ def build_annotate(config: Config, frames: FrameSource) -> Annotate:
     """Return what makes the annotator of some tasks for a config's protocol, showing it `frames`."""
     protocol = build_protocol(config)
     if isinstance(protocol, LoveR1Protocol):
-        return partial(ColdStartData, frames=frames, protocol=protocol)
+        return partial(ColdStartData, frames=frames, protocol=protocol, clip_frames=config.cold_start.clip_frames)
     if isinstance(protocol, VideoZoomerProtocol):
         return partial(TranscriptData, frames=frames, protocol=protocol)
     times_from, style = Level(config.captions.times_from), CaptionStyle(config.captions.style)

@@ -13,6 +13,7 @@ itself: beside times they are not learned. Source: LOVE-R1, Sec. 4.1 and 4.2.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -55,9 +56,16 @@ class ColdStartData:
 
     has_pending = False
 
-    def __init__(self, tasks: Sequence[Task], frames: FrameSource, protocol: TeachableProtocol) -> None:
-        """Take tasks whose metadata tell the events."""
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        frames: FrameSource,
+        protocol: TeachableProtocol,
+        clip_frames: Sequence[int] = (),
+    ) -> None:
+        """Take tasks whose metadata tell the events, and the most frames of a clip where one, two, ... are held."""
         self.tasks, self.frames, self.protocol = tuple(tasks), frames, protocol
+        self.clip_frames = tuple(clip_frames)
         self.plain_protocol = protocol.without_instruction()
         self.frames_per_moment = FRAMES_PER_PATCH
         has_marks = any(has_mark(event) for task in self.tasks for event in events_of(task))
@@ -202,6 +210,17 @@ class ColdStartData:
         """Return the prompt of an observation in which some events were zoomed into."""
         return protocol.prompt(observation)
 
+    def _fewer(self, turn: Turn, task: Task, num_held: int) -> Turn:
+        """Return a turn whose clip has no more frames than fit beside the others.
+
+        Source: LOVE-R1, released cold start code: 32 frames of one clip, 24 of each of two, 16 of each of more.
+        """
+        most = self.clip_frames[min(num_held, len(self.clip_frames)) - 1] if self.clip_frames else 0
+        if turn.clip is None or not 0 < most < len(turn.clip.frames):
+            return turn
+        span_s = turn.clip.span_s
+        return replace(turn, clip=self.frames.slow_clip(task.video, span_s, (most + _SLACK) / span_s.length_s))
+
     def _turn(self, task: Task, event: Event) -> Turn:
         """Return the step that zooms into an event."""
         span_s = span_of(event)
@@ -211,7 +230,7 @@ class ColdStartData:
         self, task: Task, held: Sequence[Event], *, question: str | None = None, is_last: bool = False
     ) -> Observation:
         """Return what an agent would see with events already zoomed into, or with another question and no options."""
-        turns = tuple(self._turn(task, event) for event in held)
+        turns = tuple(self._fewer(self._turn(task, event), task, len(held)) for event in held)
         clips = (turn.clip for turn in turns if turn.clip is not None)
         return Observation(
             fast_view=self.frames.fast_view(task.video),

@@ -125,6 +125,9 @@ class ColdStart(Section):
 
     stages: tuple[Stage, ...] = ()
     """Run in order; none leaves the checkpoint as it is."""
+    clip_frames: tuple[Count, ...] = ()
+    """LOVE-R1: most frames of each clip where one, two, ... clips are held, the last number for all above; none leaves
+    it to `video.slow_max_frames`. Its released code has 32, 24, 16."""
     weight_decay: NonNegative = 0.0
     """Of the optimizer, in all stages."""
     grad_clip_norm: Positive = 1.0

@@ -42,6 +42,7 @@ _PAPER = {
     "env.max_steps": Fact(3, "Sec. 5.1"),
     "env.mask_unreadable": Fact(True, "Sec. 4.3"),
     "env.whole_clip_if_refused": Fact(False, "the paper does not mention it"),
+    "cold_start.clip_frames": Fact((), "the paper does not mention it"),
     "env.span_rules.min_length_s": Fact(1.0, f"the paper states no rules; {_RL}"),
     "env.span_rules.max_length_s": Fact(60.0, f"the paper states no rules; {_RL}"),
     "env.span_rules.max_fraction": Fact(0.5, f"the paper states no rules; {_RL}"),
@@ -73,6 +74,7 @@ _RELEASED_RL = _PAPER | {
 
 _RELEASED_SFT = _PAPER | {
     "video.double_fast_below_s": Fact(120.0, _SFT),
+    "cold_start.clip_frames": Fact((32, 24, 16), f"{_SFT}, for one, two and more clips; 32 and 16 in its first stage"),
     "env.span_rules.expand_to_s": Fact(6.0, f"{_SFT}: [middle - 3, middle + 3]"),
     "env.span_rules.expand_below_s": Fact(5.0, f"{_SFT}: only spans shorter than this are widened"),
     "env.span_rules.expand_max_fraction": Fact(1.0, _SFT),

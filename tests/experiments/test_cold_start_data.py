@@ -253,3 +253,16 @@ def test_the_same_chance_gives_the_same_sample(generated: GeneratedWorld, object
     first, again = (drawn(generated, task, objective) for _ in range(2))
     assert first == again
     assert len({sample.completion for sample in first}) > 1
+
+
+@pytest.mark.parametrize(("limits", "expected"), [((), {1: 4, 2: 4}), ((4, 2), {1: 4, 2: 2}), ((2,), {1: 2, 2: 2})])
+def test_clips_have_fewer_frames_where_several_are_held(
+    limits: tuple[int, ...], expected: dict[int, int], generated: GeneratedWorld
+) -> None:
+    data = ColdStartData(generated.pairs, generated.frames, generated.protocol, clip_frames=limits)
+    seen: dict[int, int] = {}
+    for index in range(NUM_SAMPLES):
+        _, *clips = data.cot(np.random.default_rng(index)).prompt.clips()
+        assert len({len(clip.frames) for clip in clips}) <= 1
+        seen |= {len(clips): len(clip.frames) for clip in clips}
+    assert seen == expected

@@ -62,6 +62,7 @@ def test_a_preset_sets_what_it_says_and_nothing_else(preset: str) -> None:
         ("released_eval", "env.span_rules.ends_at_whole_s", True),
         ("released_eval", "env.whole_clip_if_refused", True),
         ("released_sft", "video.double_fast_below_s", 120),
+        ("released_sft", "cold_start.clip_frames", (32, 24, 16)),
         ("released_eval", "video.slow_max_frames", 32),
         ("released_eval", "video.double_slow_below_s", 60),
         ("released_eval", "env.span_rules.repeat_iou", 0.3),
@@ -72,7 +73,7 @@ def test_a_preset_sets_what_it_says_and_nothing_else(preset: str) -> None:
         ("released_eval_longvideobench", "env.span_rules.pad_s", 5),
     ],
 )
-def test_published_values(preset: str, path: str, value: float) -> None:
+def test_published_values(preset: str, path: str, value: object) -> None:
     assert value_of(settings(preset), path) == value
 
 
