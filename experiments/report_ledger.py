@@ -181,7 +181,9 @@ def ledger_section(
     """Return the table of steps and the chart of accuracy against visual tokens; `None` where neither has anything."""
     policy = main_policy(list(evaluations))
     table = ledger_table(evaluations[policy], video) if policy else None
-    costs = [cost for name, rows in evaluations.items() if (cost := policy_cost(name, rows))] + budget_costs(budgets)
+    # The rule is one of the budgets.
+    others = {name: rows for name, rows in evaluations.items() if name != "uniform" or not budgets}
+    costs = [cost for name, rows in others.items() if (cost := policy_cost(name, rows))] + budget_costs(budgets)
     if table is None and not costs:
         return None
     heading = element("h3", title) if title else None

@@ -125,11 +125,20 @@ def _labels(costs: Sequence[Cost], x_scale: Scale, y_scale: Scale) -> list[Html]
         places = [(x - width / 2, y - 7.0)] if cost.series else []
         places += [(left, y + down) for down in (2.5, 9, -4, 16, -11, 23) for left in (x + 6, x - 6 - width)]
         boxes = [(left, base - LETTER_PX * 1.6, left + width, base + 1) for left, base in places]
-        free = (box for box in boxes if box[0] > LEFT_PX and box[2] < WIDTH_PX and not _touches(box, taken))
-        left, _, _, base = next(free, boxes[0])
-        taken.append((left, base - 1 - LETTER_PX * 1.6, left + width, base))
+        free = (index for index, box in enumerate(boxes) if _is_inside(box) and not _touches(box, taken))
+        chosen = next(free, 0)
+        left, _, right, base = boxes[chosen]
+        taken.append(boxes[chosen])
+        if chosen > 1 + bool(cost.series):
+            # Too far away to be told apart from others: a line leads to the point.
+            end = left if left > x else right
+            labels.append(element("line", x1=x, y1=y, x2=round(end, 1), y2=round(base - LETTER_PX, 1), class_="leader"))
         labels.append(element("text", cost.mark, x=round(left, 1), y=round(base - 1, 1), class_="point"))
     return labels
+
+
+def _is_inside(box: tuple[float, float, float, float]) -> bool:
+    return box[0] > LEFT_PX and box[2] < WIDTH_PX
 
 
 def _touches(box: tuple[float, float, float, float], others: Sequence[tuple[float, float, float, float]]) -> bool:
