@@ -38,7 +38,7 @@ class CaptionTreeEnv(QuestionEnv[CaptionObservation, CaptionEpisode]):
         captioner: Who writes captions; by default the truth of generated videos. `KeptCaptioner` keeps them.
         video_qa: Who answers questions about parts; without one, they cannot be asked.
         rubric: What an episode is worth; by default `Rubric.longvideo_r1()`.
-        max_steps: Steps of a `multi_step` episode.
+        max_steps: Steps of a `multi_step` episode: by default 15 calls and the answer.
         width_rule: How many parts a video has, and each part.
         caption_before_question: Whether a question about a part is taken only after its caption was read.
         mask_unreadable: What an episode without an answer at its last step becomes: `no_answer`, which training masks,
@@ -66,7 +66,7 @@ class CaptionTreeEnv(QuestionEnv[CaptionObservation, CaptionEpisode]):
         captioner: Captioner | None = None,
         video_qa: VideoQA | None = None,
         rubric: Rubric | None = None,
-        max_steps: int = 15,
+        max_steps: int = 16,
         width_rule: WidthRule | None = None,
         caption_before_question: bool = False,
         mask_unreadable: bool = False,

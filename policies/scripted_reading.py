@@ -29,7 +29,7 @@ class ScriptedReader(ScriptedPolicy):
         protocol: Protocol,
         *,
         width_rule: WidthRule,
-        max_visits: int = 14,
+        max_visits: int = 15,
         answerer: Policy | None = None,
     ) -> None:
         super().__init__(rule, protocol, answerer=answerer)
