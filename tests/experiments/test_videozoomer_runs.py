@@ -30,6 +30,8 @@ from videozoom.rollout.types import Trajectory
 SHORT = (
     *TINY,
     *(f"cold_start.stages.{index}.{name}" for index in range(3) for name in ("num_steps=2", "batch_size=2")),
+    # As published; the small configuration has one video with drawn times.
+    *("protocol.frames=images", "protocol.timestamps=false"),
     *("rollout.group_size=2", "rollout.tasks_per_iteration=1", "grpo.num_iterations=1", "grpo.eval_every=0"),
 )
 
