@@ -20,6 +20,7 @@ from videozoom.experiments.report_curves import (
     tracks_of_runs,
 )
 from videozoom.experiments.report_groups import group_cards
+from videozoom.experiments.report_kinds import kinds_section
 from videozoom.experiments.report_ledger import ledger_section
 from videozoom.experiments.report_probes import probes_section
 from videozoom.experiments.report_reading import reading_section
@@ -77,6 +78,7 @@ def report_page(runs: Sequence[RunData]) -> str:
     )
     sections = [
         ("results", "Results", _results(runs)),
+        ("kinds", "Kinds of questions", _each(runs, lambda run, name: kinds_section(run.rows, name))),
         ("curves", "Learning curves", _curves(runs)),
         ("credit", "Credit per step", _each(runs, lambda run, name: credit_section(run.traces.credit, name), _CREDIT)),
         ("cost", "What looking costs", _each(runs, _ledger)),

@@ -127,6 +127,8 @@ def _print_kinds(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print how right answers are by the kind of question, where there are others than multiple choice."""
     from rich.table import Table
 
+    from videozoom.experiments.report_kinds import measures_text
+
     if not any(row.get("kinds") for row in rows):
         return
     table = Table(title="By kind of question", box=None, padding=(0, 1, 0, 0), pad_edge=False)
@@ -134,20 +136,9 @@ def _print_kinds(rows: Sequence[Mapping[str, Any]]) -> None:
         table.add_column(column, justify="right" if column in ("right %", "tasks") else "left")
     for row in rows:
         for kind, values in row.get("kinds", {}).items():
-            measures = ", ".join(f"{words} {values[name]:.2f}" for name, words in _MEASURES.items() if name in values)
             right = _with_interval(values["accuracy"], values["accuracy_ci95"])
-            table.add_row(row["policy"], kind, right, measures, str(values["num_tasks"]))
+            table.add_row(row["policy"], kind, right, measures_text(values), str(values["num_tasks"]))
     console.print(table)
-
-
-_MEASURES = {
-    "number_error": "error",
-    "word_error_rate": "WER",
-    "iou": "mIoU",
-    "recall_03": "R@0.3",
-    "recall_05": "R@0.5",
-    "recall_07": "R@0.7",
-}
 
 
 def print_probes(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

@@ -9,6 +9,7 @@ from videozoom.envs.actions import Answer, AskVideo, GetCaption, Malformed, Zoom
 from videozoom.envs.messages import Prompt
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
 from videozoom.experiments.progress import console
+from videozoom.experiments.report_kinds import kinds_section
 from videozoom.experiments.result_rows import eval_metrics, print_results, results_row
 from videozoom.policies.base import Completion
 from videozoom.rewards.facts import RewardBreakdown
@@ -143,3 +144,13 @@ def test_the_table_shows_what_is_missing_as_a_dash() -> None:
     first, second = (line for line in capture.get().splitlines() if "mine" in line or "none" in line)
     assert "100 (21-100)" in first
     assert "-" in second.split()
+
+
+def test_runs_without_several_kinds_have_no_table_of_them() -> None:
+    values = {"num_tasks": 2, "accuracy": 0.5, "accuracy_ci95": [0.1, 0.9], "iou": 0.25}
+    rows = {"oracle": {"kinds": {"temporal_grounding": values}}, "never": {}}
+    section = str(kinds_section(rows, "mine"))
+    assert "mIoU 0.25" in section
+    assert "50.0 %" in section
+    assert "10.0 to 90.0" in section
+    assert kinds_section({"never": {}}) is None
