@@ -18,8 +18,8 @@ MEASURES = {
 _HEADS = ("Kind", "Who looks", "Right answers", "95 % interval", "Measures", "Tasks")
 _READING = (
     "What counts as right is set by reward_rules.answers. Error is that of numbers, relative to the true one and at "
-    "most 1; WER the words to change in a transcription, per word; mIoU and R@ those of answered spans. No answer counts as "
-    "the worst."
+    "most 1; WER the words to change in a transcription, per word; mIoU and R@ those of answered spans. No answer "
+    "counts as the worst."
 )
 
 
