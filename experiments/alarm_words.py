@@ -2,7 +2,7 @@
 
 WHAT = {
     "tool_use_collapse": "The agent stops zooming",
-    "entropy_collapse": "The policy becomes sure of itself while tasks are still missed",
+    "entropy_collapse": "The policy becomes sure of itself without getting better",
     "no_variance": "Nearly all groups are without variance, so nothing is learned",
     "sampler_gap": "Sampler and learner drift apart",
     "decode_errors": "Videos cannot be read",

@@ -45,6 +45,8 @@ class AlarmLimits:
     """Share of episodes with a zoom below which the use of the tool has collapsed, if it was three times that once."""
     entropy_fraction: float = 1 / 3
     """Share of its start below which entropy has collapsed."""
+    reward_gain: float = 0.05
+    """Rise of the mean reward since the start with which falling entropy is no collapse."""
     no_variance: float = 0.95
     """Share of groups without variance above which there is nothing to learn from."""
     sampler_gap_factor: float = 10.0
@@ -94,7 +96,7 @@ class Alarm:
 
 
 Levels = Mapping[str, float]
-"""What a rule decides by: `now`, `start` and `peak`, means over windows, and whatever else it asked for."""
+"""What a rule decides by: means over windows, `now`, at the `start`, the `peak`; `gain` of another metric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,8 @@ class _Rule:
     applies: Callable[[AlarmLimits, Levels, Mapping[str, float]], bool] = lambda limits, levels, metrics: True
     """Whether being beyond the limit is bad at all."""
     window: Callable[[AlarmLimits], int] = lambda limits: limits.window
+    gain_of: str | None = None
+    """A metric of which `applies` is told, as `gain`, how far its mean is above that of the start."""
 
 
 _MARGIN = 1.5
@@ -127,8 +131,11 @@ _RULES = (
         "policy/entropy/mean",
         lambda limits, levels: limits.entropy_fraction * levels["start"],
         is_upper=False,
-        # An agent that is right nearly always may be sure of it.
-        applies=lambda limits, levels, metrics: metrics.get("group/solved_all/rate", 0.0) < 0.5,
+        # An agent that is right nearly always, or more often than at the start, may be sure of it.
+        applies=lambda limits, levels, metrics: (
+            metrics.get("group/solved_all/rate", 0.0) < 0.5 and levels["gain"] < limits.reward_gain
+        ),
+        gain_of="reward/total/mean",
     ),
     _Rule(
         AlarmName.NO_VARIANCE,
@@ -153,32 +160,47 @@ _RULES = (
 
 
 @dataclass(slots=True)
+class _Mean:
+    """The mean of the last values of one metric, `None` until there are as many as the window holds."""
+
+    window: int
+    now: float | None = None
+    start: float = math.nan
+    peak: float = -math.inf
+    _recent: deque[float] = field(default_factory=deque)
+
+    def add(self, value: float) -> None:
+        self._recent.append(value)
+        if len(self._recent) > self.window:
+            self._recent.popleft()
+        if len(self._recent) == self.window:
+            self.start = fmean(self._recent) if self.now is None else self.start
+            self.now = fmean(self._recent)
+            self.peak = max(self.peak, self.now)
+
+    @property
+    def gain(self) -> float:
+        """How far the mean is above that of the start; 0 until there is one."""
+        return 0.0 if self.now is None else self.now - self.start
+
+
+@dataclass(slots=True)
 class _Watched:
     """One rule in one phase."""
 
     rule: _Rule
     limits: AlarmLimits
     is_on: bool = False
-    _recent: deque[float] = field(default_factory=deque)
-    _start: float | None = None
-    _peak: float = float("-inf")
+    _means: dict[str, "_Mean"] = field(default_factory=dict)
     _num_well: int = 0
 
     def observe(self, metrics: Mapping[str, float]) -> tuple[AlarmState, float, float] | None:
         """Return the event that these metrics bring, with value and limit."""
-        value = metrics.get(self.rule.metric)
-        if value is None or not math.isfinite(value):
+        value, beside = (self._mean(name, metrics) for name in (self.rule.metric, self.rule.gain_of))
+        if value is None or value.now is None or not math.isfinite(metrics.get(self.rule.metric, math.nan)):
             return None
-        window = self.rule.window(self.limits)
-        self._recent.append(value)
-        if len(self._recent) < window:
-            return None
-        if len(self._recent) > window:
-            self._recent.popleft()
-        now = fmean(self._recent)
-        self._start = now if self._start is None else self._start
-        self._peak = max(self._peak, now)
-        levels = {"now": now, "start": self._start, "peak": self._peak}
+        now = value.now
+        levels = {"now": now, "start": value.start, "peak": value.peak, "gain": beside.gain if beside else 0.0}
         limit = self.rule.limit(self.limits, levels)
         if not self.is_on:
             self.is_on = self._is_bad(now, limit) and self.rule.applies(self.limits, levels, metrics)
@@ -189,6 +211,13 @@ class _Watched:
             return None
         self.is_on = False
         return (AlarmState.OVER, now, limit)
+
+    def _mean(self, name: str | None, metrics: Mapping[str, float]) -> "_Mean | None":
+        """Return the mean of a metric with its new value; one that is missing or no number changes nothing."""
+        value = metrics.get(name) if name else None
+        if name and value is not None and math.isfinite(value):
+            self._means.setdefault(name, _Mean(self.rule.window(self.limits))).add(value)
+        return self._means.get(name) if name else None
 
     def _is_bad(self, now: float, limit: float) -> bool:
         return now > limit if self.rule.is_upper else now < limit

@@ -60,6 +60,8 @@ class Alarms(Section):
     """Share of episodes with a zoom below which the use of the tool has collapsed, if it was three times that once."""
     entropy_fraction: Fraction = 1 / 3
     """Share of its start below which the policy's entropy has collapsed, unless most groups are right anyway."""
+    reward_gain: NonNegative = 0.05
+    """Rise of the mean reward since the start with which falling entropy is no collapse."""
     no_variance: Fraction = 0.95
     """Share of groups without variance above which there is nothing to learn from."""
     sampler_gap_factor: Positive = 10.0

@@ -12,13 +12,19 @@ DEFAULT_VIDEOS = Path("runs/bench_videos")
 def add(commands: Any) -> None:
     """Add the command and its parts to a parser's commands."""
     bench = commands.add_parser("bench", help="measure side by side what things cost")
-    parts = bench.add_subparsers(dest="part", required=True, metavar="{video,rollout,learner,step}")
+    parts = bench.add_subparsers(dest="part", required=True, metavar="{video,rollout,learner,step,logging}")
     bench.set_defaults(run=_run)
     _add_video(parts)
     add_group_parts(parts)
+    _add_logging(parts)
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.part == "logging":
+        from videozoom.experiments.bench_logging import run_bench_logging
+
+        run_bench_logging(options.run_dir, as_json=options.json)
+        return 0
     if options.part != "video":
         run_group_bench(options)
         return 0
@@ -57,3 +63,13 @@ def _add_video(parts: Any) -> None:
     video.add_argument("--overwrite", action="store_true", help=overwrite)
     video.add_argument("--json", action="store_true", help="print the numbers as JSON on stdout")
     video.add_argument("--quiet", action="store_true", help="print no progress")
+
+
+def _add_logging(parts: Any) -> None:
+    does = "measure what logging costs: metrics, traces, alarms, TensorBoard, Weights & Biases"
+    logging = parts.add_parser(
+        "logging", help=does, description=f"{does.capitalize()}. Logs a finished run once more, into another folder."
+    )
+    logging.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the folder of a training that has run")
+    logging.add_argument("--json", action="store_true", help="print the numbers as JSON on stdout")
+    logging.add_argument("--quiet", action="store_true", help="print no progress")

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ HEALTHY: dict[str, Callable[[int], float]] = {
     "group/solved_all/rate": lambda i: 0.02 * i,
     "policy/sampler_logprob_gap/mean": lambda i: 1e-9 * (1 + i % 5),
     "video/decode_error/rate": lambda i: 0.0,
+    "reward/total/mean": lambda i: 0.4 + 0.01 * i,
 }
 SICK: dict[AlarmName, Callable[[int], float]] = {
     AlarmName.TOOL_USE_COLLAPSE: lambda i: max(0.0, 1.0 - 0.06 * i),
@@ -41,9 +42,15 @@ SICK: dict[AlarmName, Callable[[int], float]] = {
 def watched(limits: AlarmLimits | None = None, length: int = LENGTH, **streams: Callable[[int], float]) -> list[Alarm]:
     """Return the alarms of a healthy run in which `streams`, by the name of an alarm, take the place of its metric."""
     watch = AlarmWatch(limits)
-    functions = HEALTHY | {METRIC[AlarmName(name)]: stream for name, stream in streams.items()}
+    functions = HEALTHY | replacing(streams)
     rows = [{name: function(i) for name, function in functions.items()} for i in range(length)]
     return [alarm for i, row in enumerate(rows) for alarm in watch.observe(row, i + 1, "grpo")]
+
+
+def replacing(streams: Mapping[str, Callable[[int], float]]) -> dict[str, Callable[[int], float]]:
+    """Return streams by metric; where entropy falls, rewards stand still."""
+    flat = {"reward/total/mean": lambda i: 0.4} if AlarmName.ENTROPY_COLLAPSE in streams else {}
+    return {METRIC[AlarmName(name)]: stream for name, stream in streams.items()} | flat
 
 
 def begun(alarms: Sequence[Alarm]) -> list[AlarmName]:
@@ -52,6 +59,28 @@ def begun(alarms: Sequence[Alarm]) -> list[AlarmName]:
 
 def test_a_healthy_run_raises_nothing() -> None:
     assert watched() == []
+
+
+def of_the_demo(**streams: Callable[[int], float]) -> list[Alarm]:
+    """Return the alarms of a true run of the demo, in which `streams` take the place of what it logged."""
+    watch, alarms = AlarmWatch(), []
+    replaced = replacing(streams)
+    for row in read_json_lines(Path(__file__).with_name("demo_metrics.jsonl")):
+        iteration, phase = row["progress/iteration"], row["phase"]
+        metrics = {name: value for name, value in row.items() if isinstance(value, float)}
+        if phase == "decoupled_grpo":
+            metrics |= {name: stream(iteration) for name, stream in replaced.items()}
+        alarms += watch.observe(metrics, iteration, phase)
+    return alarms
+
+
+def test_a_true_run_raises_nothing() -> None:
+    assert of_the_demo() == []
+
+
+@pytest.mark.parametrize("name", list(AlarmName))
+def test_a_true_run_that_goes_wrong_raises_its_alarm(name: AlarmName) -> None:
+    assert begun(of_the_demo(**{name: SICK[name]})) == [name]
 
 
 @pytest.mark.parametrize("name", list(AlarmName))
@@ -77,6 +106,15 @@ def test_an_agent_that_never_zoomed_has_nothing_to_lose() -> None:
 
 def test_an_agent_that_learned_to_zoom_can_forget_it_again() -> None:
     assert begun(watched(tool_use_collapse=lambda i: 0.05 if i < 8 or i > 25 else 0.9)) == [AlarmName.TOOL_USE_COLLAPSE]
+
+
+def test_a_policy_that_gets_better_may_become_sure() -> None:
+    for gain, names in ((0.06, []), (0.04, [AlarmName.ENTROPY_COLLAPSE])):
+        rows = [
+            {"policy/entropy/mean": 0.06 * 0.9**i, "reward/total/mean": 0.4 + gain * (i > 4)} for i in range(LENGTH)
+        ]
+        watch = AlarmWatch()
+        assert begun([alarm for i, row in enumerate(rows) for alarm in watch.observe(row, i, "grpo")]) == names
 
 
 def test_a_policy_that_is_right_may_be_sure_of_it() -> None:

@@ -25,16 +25,22 @@ def texts(tree: ast.AST) -> Iterator[str]:
             yield node.value
 
 
+NOUNS = {name.removesuffix(f"/{spec.reducer}") for name, spec in METRICS.items()}
+"""Names to which stats are added later."""
+KNOWN = {name.replace(ANY_DATASET, "held_out") for name in (*METRICS, *NOUNS)}
+BEGINNINGS = {name[:end] for name in KNOWN for end in range(len(name))}
+"""What `startswith` and sums of strings name."""
+NAMED = KNOWN | BEGINNINGS
+
+
 def unregistered(source: str | ast.AST) -> list[str]:
-    """Return what looks like a metric and is none; a noun whose stats are added later counts as one."""
+    """Return what looks like a metric and is none."""
     tree = ast.parse(source) if isinstance(source, str) else source
-    nouns = {name.removesuffix(f"/{spec.reducer}") for name, spec in METRICS.items()}
-    known = {name.replace(ANY_DATASET, "held_out") for name in (*METRICS, *nouns)}
-    # `startswith("video/...")` and sums of strings name beginnings.
-    beginnings = {name[:end] for name in known for end in range(len(name))}
     found = [text for text in texts(tree) if NAME.fullmatch(text.rstrip("/_"))]
     return [
-        text for text in found if text not in known | beginnings and not any(fnmatchcase(name, text) for name in known)
+        text
+        for text in found
+        if text not in NAMED and not ("*" in text and any(fnmatchcase(name, text) for name in KNOWN))
     ]
 
 
