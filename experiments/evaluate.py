@@ -27,6 +27,7 @@ from videozoom.experiments.open_traces import open_traces
 from videozoom.experiments.progress import console, progress
 from videozoom.experiments.result_rows import failure_note, print_probes, print_results, results_row
 from videozoom.experiments.run_folder import RunFolder
+from videozoom.experiments.storage import storage_errors
 from videozoom.policies.parallel import as_completed
 from videozoom.rewards.judges import JudgeError
 from videozoom.rollout.runner import EpisodeSpec, run_episodes
@@ -114,7 +115,6 @@ def run_eval(config: Config, *, resume: bool = False, overwrite: bool = False) -
         KeyboardInterrupt: Ctrl-C; the traces of finished episodes are in the run folder.
     """
     from videozoom.experiments.probes import check_probes
-    from videozoom.experiments.report import write_report
 
     if MODEL in config.eval.policies and config.policy.kind == "qwen_vl" and config.policy.checkpoint is None:
         raise UserError(
@@ -126,7 +126,13 @@ def run_eval(config: Config, *, resume: bool = False, overwrite: bool = False) -
     endpoint = _endpoint(config)
     tasks = build_tasks(config.data.eval, config.data.videos, name="held-out videos")[: config.eval.num_tasks]
     model = endpoint or _checkpoint(config)
-    run = _folder(config, resume=resume, overwrite=overwrite)
+    with storage_errors(config.run_dir, f"videozoom eval --resume {config.run_dir}"):
+        return _evaluate(config, _folder(config, resume=resume, overwrite=overwrite), tasks, model)
+
+
+def _evaluate(config: Config, run: RunFolder, tasks: tuple[Task, ...], model: "Model | None") -> dict[str, Any]:
+    from videozoom.experiments.report import write_report
+
     frames = build_frames(config)
     contestants = [build_contestant(config, name, tasks, frames, model) for name in config.eval.policies]
     with open_traces(run, config) as traces:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from generated_world import smoke_config
@@ -142,3 +143,32 @@ def test_a_run_folder_that_became_read_only(
     assert main(["train", "smoke", "--quiet", f"run_dir={new}", f"data.videos={videos}"]) == 2
     assert "cannot be written (Read-only file system); choose another folder" in capsys.readouterr().err
     assert not new.exists()
+
+
+def test_an_evaluation_that_finds_the_disk_full_goes_on(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir, num_left = tmp_path / "run", [1]
+    append = JsonLinesWriter.append
+
+    def append_while_there_is_room(writer: JsonLinesWriter, rows: Any) -> None:
+        if not num_left[0]:
+            raise FULL
+        num_left[0] -= 1
+        append(writer, rows)
+
+    places = [f"data.videos={videos}", f"video.cache={videos / 'cache'}", "eval.policies=[never,oracle]"]
+    sizes = ["data.eval.generated.num_videos=3", "eval.num_tasks=3", "eval.batch_size=2"]
+    with monkeypatch.context() as patch:
+        patch.setattr(JsonLinesWriter, "append", append_while_there_is_room)
+        assert main(["eval", "smoke", "--quiet", f"run_dir={run_dir}", *places, *sizes]) == 2
+    told = capsys.readouterr().err
+    assert told == (
+        f"videozoom: {run_dir} cannot be written (No space left on device); what was finished is kept: make room, then "
+        f"go on with: videozoom eval --resume {run_dir}\n"
+    )
+    kept = (run_dir / "traces.jsonl").read_bytes()
+    assert kept.count(b"\n") == 2
+    assert main(["eval", "--quiet", "--resume", str(run_dir)]) == 0
+    assert (run_dir / "traces.jsonl").read_bytes().startswith(kept)
+    assert len(list(read_traces(run_dir / "traces.jsonl"))) == 6
