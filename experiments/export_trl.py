@@ -60,6 +60,7 @@ def _question(step: ExportedStep) -> dict[str, Any]:
         "solution": task.answer,
         "task_id": task.task_id,
         "kind": step.row["kind"],
+        "question_kind": str(task.kind),
         "video": str(task.video),
         "duration_s": task.duration_s,
         "question": task.question,
