@@ -1,10 +1,12 @@
 """Questions of every kind from generation to reports: evaluation by rules, and a training too short to learn."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import CHROMIUM, chromium_page
 from chat_server import Answer as Reply
 from chat_server import Asked, chat_server, says
 
@@ -18,6 +20,7 @@ from videozoom.experiments.config_files import load_config
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.evaluate import run_eval
 from videozoom.experiments.play import game
+from videozoom.experiments.play_server import BadRequest, PlayServer
 from videozoom.experiments.progress import console
 from videozoom.experiments.result_rows import eval_metrics, print_results
 from videozoom.experiments.train import run_train
@@ -202,7 +205,6 @@ WRONG = {
 
 
 def test_people_play_every_kind(videos: Path, tmp_path: Path) -> None:
-    from videozoom.experiments.play_server import BadRequest
 
     settings = config(videos, tmp_path)
     tasks = build_tasks(settings.data.eval, videos)
@@ -220,3 +222,36 @@ def test_people_play_every_kind(videos: Path, tmp_path: Path) -> None:
         assert not played.call("answer", {"episode": begun["episode"], "text": wrong})["truth"]["is_right"]
         state = played.call("answer", {"episode": begin(task)["episode"], "text": f" {gold_answer(task)} "})
         assert (state["truth"]["is_right"], state["truth"]["answer"]) == (True, task.answer)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_people_answer_in_words_in_the_page(videos: Path, tmp_path: Path) -> None:
+    settings = config(videos, tmp_path)
+    tasks = build_tasks(settings.data.eval, videos)
+    by_kind = {task.kind: index for index, task in enumerate(tasks)}
+    number, when = by_kind[QuestionKind.NUMERICAL], by_kind[QuestionKind.TEMPORAL_GROUNDING]
+    field = "document.querySelector('#options input')"
+    with PlayServer(game(settings, tasks, {}), port=0) as server, chromium_page(tmp_path / "profile") as page:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+
+        def answer(position: int, text: str) -> None:
+            page.open("about:blank")
+            page.open(f"{server.url}#{position + 1}")
+            page.until(f"{field} && !document.body.hasAttribute('aria-busy')")
+            assert page.run("document.querySelector('#answer').disabled")
+            page.run(
+                f"{field}.value = {json.dumps(text)}; {field}.dispatchEvent(new Event('input', {{bubbles: true}}))"
+            )
+            page.click("#answer")
+
+        answer(number, tasks[number].answer)
+        page.until("!document.querySelector('#truth').hidden")
+        assert page.text("#verdict") == "Right."
+        answer(when, "[0, 1]")
+        page.until("!document.querySelector('#truth').hidden")
+        assert page.text("#verdict") == f"Wrong. The answer is {tasks[when].answer}."
+        assert page.errors == []
+        answer(when, "early")
+        page.until("!document.querySelector('#problem').hidden")
+        assert "a start and an end in seconds" in page.text("#problem")
+        server.shutdown()
