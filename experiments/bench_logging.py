@@ -4,6 +4,7 @@ Everything the run told (metrics, alarms, traces, tables of rollouts) goes throu
 folder that is then removed, once for each choice of trackers; the time is set against what the run itself took.
 """
 
+import importlib
 import json
 import resource
 import tempfile
@@ -24,7 +25,7 @@ from videozoom.experiments.config_files import load_config
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.open_traces import open_traces
 from videozoom.experiments.progress import progress
-from videozoom.experiments.run_folder import RunFolder
+from videozoom.experiments.run_folder import RunFolder, environment
 from videozoom.experiments.tracking import LOGGING, STEP
 from videozoom.rollout.traces import read_traces
 
@@ -50,7 +51,9 @@ class LoggingCost:
     """CPU time of all processes, those of services included."""
     share: float
     """`wall_s` as a share of what the run took without it."""
-    cpu_share: float
+    cpu_share: float | None
+    """`cpu_s` as a share of the CPU time of its sampling and learning, cold start and evaluations left aside; `None`
+    if that was not logged. Does not depend on what else the machine did."""
 
 
 def run_bench_logging(folder: Path, *, as_json: bool = False) -> list[LoggingCost]:
@@ -65,13 +68,20 @@ def run_bench_logging(folder: Path, *, as_json: bool = False) -> list[LoggingCos
     if not run_s:
         raise UserError(f"{folder} has no metrics with times; give the folder of a training that has run")
     config = load_config(run.config_file)
+    run_cpu_s = cpu_seconds_of(metrics)
     traces = traces_by_iteration(run)
+    # A training has loaded it long before it logs anything.
+    importlib.import_module("torch")
     costs = []
     for words, settings in CHOICES.items():
         tracking = config.tracking.model_copy(update={**settings, "wandb_mode": "offline"})
-        costs.append(_measured(words, config.model_copy(update={"tracking": tracking}), metrics, traces, run_s))
+        changed = config.model_copy(update={"tracking": tracking})
+        wall_s, cpu_s = _measured(words, changed, metrics, traces)
+        costs.append(LoggingCost(words, wall_s, cpu_s, wall_s / run_s, cpu_s / run_cpu_s if run_cpu_s else None))
     if as_json:
-        rows = {"rows": [asdict(cost) for cost in costs], "run_s": run_s, "num_metric_rows": len(metrics)}
+        rows: dict[str, Any] = {"rows": [asdict(cost) for cost in costs], "run_s": run_s, "run_cpu_s": run_cpu_s}
+        rows |= {"num_metric_rows": len(metrics), "num_traces": sum(map(len, traces.values()))}
+        rows |= {"environment": environment(config.seed)}
         print(json.dumps(rows, indent=2))
     else:
         _print(costs, run_s, metrics, sum(map(len, traces.values())))
@@ -96,6 +106,17 @@ def seconds_of(metrics: Sequence[MetricRow]) -> float:
     return total_s
 
 
+def cpu_seconds_of(metrics: Sequence[MetricRow]) -> float:
+    """Return the CPU seconds of a run's trainings, all processes.
+
+    Example:
+        >>> cpu_seconds_of([{"phase": "a", "progress/cpu_s": 2.0}, {"phase": "a", "progress/cpu_s": 5.0}])
+        5.0
+    """
+    last = {row["phase"]: row["progress/cpu_s"] for row in metrics if row.get("progress/cpu_s")}
+    return float(sum(last.values()))
+
+
 def traces_by_iteration(run: RunFolder) -> dict[tuple[str, int], list[dict[str, Any]]]:
     """Return traces by policy and the iteration whose metrics were logged after them."""
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
@@ -110,15 +131,13 @@ def _measured(
     config: Config,
     metrics: Sequence[MetricRow],
     traces: Mapping[tuple[str, int], Sequence[Any]],
-    run_s: float,
-) -> LoggingCost:
+) -> tuple[float, float]:
+    """Return how long a run would have waited, and the CPU seconds of all processes."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        started_s, started_cpu_s = time.perf_counter(), _cpu_s()
+        started_cpu_s = _cpu_s()
         wall_s = _log_again(RunFolder(Path(folder)), config, metrics, traces, words)
         # The services go on beside the run, so only what the run waited for is counted, but all of the CPU time.
-        cpu_s = _cpu_s() - started_cpu_s
-        assert wall_s <= time.perf_counter() - started_s
-    return LoggingCost(words, wall_s, cpu_s, wall_s / run_s, cpu_s / run_s)
+        return wall_s, _cpu_s() - started_cpu_s
 
 
 def _log_again(
@@ -167,10 +186,10 @@ def _cpu_s() -> float:
 
 def _print(costs: Sequence[LoggingCost], run_s: float, metrics: Sequence[MetricRow], num_traces: int) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for column in ("logged to", "run waits\ns", "of the run\n%", "CPU of all\ns", "of the run\n%"):
+    for column in ("logged to", "run waits\ns", "of the run\n%", "CPU of all\ns", "of training\n%"):
         table.add_column(column, justify="left" if column == "logged to" else "right", no_wrap=True)
     for cost in costs:
-        shares = [f"{100 * share:.2f}" for share in (cost.share, cost.cpu_share)]
+        shares = ["-" if share is None else f"{100 * share:.2f}" for share in (cost.share, cost.cpu_share)]
         table.add_row(cost.trackers, f"{cost.wall_s:.2f}", shares[0], f"{cost.cpu_s:.2f}", shares[1])
     console = Console()
     console.print(table)

@@ -65,6 +65,14 @@ def test_commands_are_understood(arguments: list[str], capsys: pytest.CaptureFix
         assert main(arguments) == 2
         assert re.search(r"is no (run )?folder|policy\.checkpoint is not set", capsys.readouterr().err)
         return
+    if arguments[0] == "dashboard" or arguments[:2] == ["config", "schema"]:
+        assert main(arguments) == 0
+        assert capsys.readouterr().out.startswith("{")
+        return
+    if arguments[:2] == ["bench", "logging"]:
+        assert main(arguments) == 2
+        assert "is no run folder" in capsys.readouterr().err
+        return
     if arguments[0] == "bench" and arguments[1] != "video":
         # Measuring takes minutes; what comes first is that there is such a scenario.
         assert main([*arguments, "--scenario", "none"]) == 2
@@ -77,7 +85,8 @@ def test_commands_are_understood(arguments: list[str], capsys: pytest.CaptureFix
         assert "No such file or directory" in capsys.readouterr().err
         return
     assert main([*arguments, "--dry-run"]) == 0
-    assert capsys.readouterr().out.startswith("name: ")
+    start = f"{arguments[1]}: " if arguments[0] == "sweep" else "name: "
+    assert capsys.readouterr().out.startswith(start)
 
 
 def test_make_has_the_targets() -> None:
