@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from videozoom.envs.observation import VideoDecodeError
 from videozoom.envs.task_files import write_atomically
-from videozoom.envs.tasks import EpisodeKind, Status
-from videozoom.experiments.build import build_env_maker, build_frames, build_protocol
+from videozoom.envs.tasks import EpisodeKind, Status, Task
+from videozoom.experiments.build import build_env_maker, build_frames, build_protocol, build_tasks
 from videozoom.experiments.checkpoints import atomic_folder
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import load_config
@@ -140,16 +140,16 @@ def _steps(run: RunFolder, config: Config, choice: Choice, counts: Counter[str])
     """Yield the steps of the chosen episodes; an episode comes whole or not at all."""
     num_chosen = sum(choice.takes(row) for row in read_traces(run.traces_file))
     num_wanted = min(num_chosen, choice.limit or num_chosen)
-    frames, protocol = build_frames(config), build_protocol(config)
+    frames, protocol, known = build_frames(config), build_protocol(config), _known_tasks(config)
     with progress("Exporting", num_wanted) as advance:
         for row in read_traces(run.traces_file):
             if counts["episodes"] >= num_wanted:
                 return
             if not choice.takes(row):
                 continue
-            task = task_from_row(row)
+            task = known.get(row["task_id"]) or task_from_row(row)
             try:
-                played = list(play(row, build_env_maker(config, (task,), frames), protocol))
+                played = list(play(row, task, build_env_maker(config, (task,), frames), protocol))
             except PlaybackError:
                 counts["that are not played as they were recorded"] += 1
                 continue
@@ -163,6 +163,14 @@ def _steps(run: RunFolder, config: Config, choice: Choice, counts: Counter[str])
             counts["episodes"] += 1
             advance()
             yield from steps
+
+
+def _known_tasks(config: Config) -> dict[str, Task]:
+    """Return the run's tasks where captions come from what is known of their videos, which traces do not tell."""
+    if config.env.kind != "caption_tree":
+        return {}
+    sources = (config.data.train, config.data.eval)
+    return {task.task_id: task for source in sources for task in build_tasks(source, config.data.videos)}
 
 
 def _nothing(run: RunFolder, choice: Choice, counts: Counter[str]) -> str:

@@ -1,10 +1,11 @@
 """Steps of recorded episodes, as exports take them: conversations of texts and clips."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
-from videozoom.envs.messages import Prompt, Role, VideoPart
+from videozoom.envs.messages import Prompt, Role, SampledPart, TextPart, VideoPart
 from videozoom.envs.observation import VideoClip
 from videozoom.envs.tasks import Task
 from videozoom.experiments.errors import UserError
@@ -70,14 +71,10 @@ class ExportedStep:
 
 def turns_of(prompt: Prompt) -> list[Turn]:
     """Return the messages of a prompt."""
-    turns: list[Turn] = []
-    for message in prompt.messages:
-        content = tuple(_contents(message.content))
-        if turns and turns[-1].role is message.role:
-            turns[-1] = Turn(message.role, (*turns[-1].content, *content))
-        else:
-            turns.append(Turn(message.role, content))
-    return turns
+    speakers = groupby(prompt.messages, key=lambda message: message.role)
+    return [
+        Turn(role, _contents(part for message in messages for part in message.content)) for role, messages in speakers
+    ]
 
 
 def check_whole_videos(prompt: Prompt) -> None:
@@ -94,6 +91,14 @@ def check_whole_videos(prompt: Prompt) -> None:
         )
 
 
-def _contents(parts: Any) -> Iterator[str | VideoClip]:
+def _contents(parts: Iterable[TextPart | VideoPart | SampledPart]) -> tuple[str | VideoClip, ...]:
+    """Return texts and clips; texts that follow each other are one, for trainers put different things between them."""
+    contents: list[str | VideoClip] = []
     for part in parts:
-        yield part.clip if isinstance(part, VideoPart) else part.text
+        if isinstance(part, VideoPart):
+            contents.append(part.clip)
+        elif contents and isinstance(contents[-1], str):
+            contents[-1] += part.text
+        else:
+            contents.append(part.text)
+    return tuple(contents)

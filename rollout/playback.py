@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from videozoom.envs.messages import Prompt, SampledPart
 from videozoom.envs.protocols.base import Protocol
+from videozoom.envs.tasks import Task
 from videozoom.envs.trajectory_rows import action_from_row
 from videozoom.rollout.runner import MakeEnv, environment_seed
-from videozoom.rollout.trace_rows import TraceRow, task_from_row
+from videozoom.rollout.trace_rows import TraceRow
 
 
 class PlaybackError(ValueError):
@@ -27,13 +28,13 @@ class PlayedStep:
     is_last: bool
 
 
-def play(row: TraceRow, make_env: MakeEnv, protocol: Protocol) -> Iterator[PlayedStep]:
-    """Yield the steps of a recorded episode; videos are read again.
+def play(row: TraceRow, task: Task, make_env: MakeEnv, protocol: Protocol) -> Iterator[PlayedStep]:
+    """Yield the steps of a recorded episode of a task, which may know more than its trace; videos are read again.
 
     Raises:
         PlaybackError: An action is not taken as it was, or the episode does not end as it did.
     """
-    env, steps, task = make_env(), row["steps"], task_from_row(row)
+    env, steps = make_env(), row["steps"]
     options = {"task": task, "episode_kind": row["kind"], "max_steps": row.get("max_steps") or max(len(steps), 1)}
     observation, info = env.reset(seed=environment_seed(row["seed"]), options=options)
     spoken: list[SampledPart] = []

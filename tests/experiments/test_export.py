@@ -46,8 +46,8 @@ def rows_of(run_dir: Path, phase: str = "train") -> list[Row]:
 def shown(run_dir: Path, row: Row) -> list[tuple[PlayedStep, list[VideoClip]]]:
     """Return the steps of an episode with the clips of their prompts."""
     config = load_config(run_dir / "config.yaml")
-    make_env = build_env_maker(config, (task_from_row(row),), build_frames(config))
-    steps = list(play(row, make_env, build_protocol(config)))
+    task = task_from_row(row)
+    steps = list(play(row, task, build_env_maker(config, (task,), build_frames(config)), build_protocol(config)))
     return [
         (
             step,
