@@ -78,6 +78,7 @@ def run_demo(config: Config, *, resume: Path | None = None, overwrite: bool = Fa
         else:
             run = RunFolder.open(folder)
             write_atomically(run.config_file, dump_config(config).encode())
+            run.note_resumption(config.seed)
         console.print(f"videozoom demo, seed {config.seed}: everything goes to {folder}", markup=False)
         rows = restarting(lambda: _run(config, run, data), max_restarts=config.ray.max_restarts, again=again)
         results: dict[str, Any] = {

@@ -1,6 +1,7 @@
 """Learners that die: the run goes on from its last checkpoint by itself."""
 
 from collections.abc import Callable
+from itertools import count
 from typing import TypeVar
 
 from videozoom.experiments.errors import UserError
@@ -23,18 +24,19 @@ def restarting(run: Callable[[], _Result], *, max_restarts: int, again: str) -> 
 
     Raises:
         UserError: Learners died more often.
+        KeyboardInterrupt: Ctrl-C; says how to go on.
     """
-    for number in range(1, max_restarts + 1):
+    for number in count(1):
         try:
             return run()
         except LearnerLostError as error:
-            console.print(
-                f"{error}; going on from the last checkpoint (restart {number} of {max_restarts})", markup=False
-            )
-    try:
-        return run()
-    except LearnerLostError as error:
-        raise UserError(
-            f"{error}, as often as ray.max_restarts={max_restarts} allows and once more; look for the cause, often too "
-            f"little memory, then go on with: {again}"
-        ) from error
+            if number > max_restarts:
+                raise UserError(
+                    f"{error}, as often as ray.max_restarts={max_restarts} allows and once more; look for the cause, "
+                    f"often too little memory, then go on with: {again}"
+                ) from error
+            told = f"{error}; going on from the last checkpoint (restart {number} of {max_restarts})"
+            console.print(told, markup=False)
+        except KeyboardInterrupt as interrupt:
+            raise KeyboardInterrupt(f"Interrupted; what was finished is kept, go on with: {again}") from interrupt
+    raise AssertionError("it goes on until it returns or raises")

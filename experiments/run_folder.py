@@ -76,6 +76,12 @@ class RunFolder:
             raise UserError(f"{path} is no run folder: it holds no config.yaml; give the run_dir of an earlier run")
         return run
 
+    def note_resumption(self, seed: int) -> None:
+        """Add to `run.json` what the run goes on with: versions and machine may be others now."""
+        known = json.loads(self.environment_file.read_text(encoding="utf-8")) if self.environment_file.is_file() else {}
+        known["resumed"] = [*known.get("resumed", []), environment(seed)]
+        write_atomically(self.environment_file, json.dumps(known, indent=2).encode() + b"\n")
+
     def write_results(self, results: dict[str, Any]) -> None:
         """Write `results.json`, whole or not at all."""
         write_atomically(self.results_file, json.dumps(results, indent=2, allow_nan=False).encode() + b"\n")

@@ -77,6 +77,7 @@ def run_train(config: Config, *, resume: Path | None = None, overwrite: bool = F
         else:
             run = RunFolder.open(resume)
             write_atomically(run.config_file, text.encode())
+            run.note_resumption(config.seed)
         rows = restarting(lambda: _train(config, run, data), max_restarts=config.ray.max_restarts, again=again)
         run.write_results({"rows": rows, "seed": config.seed})
         print_results(rows)

@@ -120,6 +120,7 @@ def test_a_resumed_run_ends_like_one_that_never_stopped(finished: Path, override
     assert timeless(lines(run_dir / "metrics.jsonl")) == timeless(lines(finished / "metrics.jsonl"))
     assert lines(run_dir / "traces.jsonl") == lines(finished / "traces.jsonl")
     assert json.loads((run_dir / "results.json").read_text())["rows"][0]["num_tasks"] == 3
+    assert [it["seed"] for it in json.loads((run_dir / "run.json").read_text())["resumed"]] == [0]
 
 
 def test_a_run_can_be_made_longer(finished: Path, overrides: list[str], tmp_path: Path) -> None:
@@ -159,7 +160,7 @@ def test_ctrl_c_ends_the_command_with_a_checkpoint_and_whole_traces(overrides: l
     finally:
         process.kill()
     assert process.returncode == 130, errors
-    assert "what was finished is kept" in errors
+    assert f"what was finished is kept, go on with: videozoom train --resume {run_dir}" in errors
     checkpoint = latest_checkpoint(run_dir / "checkpoints")
     assert checkpoint is not None
     QwenVLPolicy.from_checkpoint(checkpoint)
