@@ -83,8 +83,8 @@ class Stage(Section):
     objectives: Annotated[dict[Literal["reading", "grounding", "marks", "cot", "guess"], Positive], Field(min_length=1)]
     """What is imitated, each with its share of the samples. `reading`: say what short excerpts show, and when;
     `grounding`: the same for whole videos; `marks`: read the marks in excerpts (not on captions); `cot`: reason, then
-    zoom or answer; `guess`: answer where the last step forces it and no clip shows what is asked. On captions: `reading` says what the first ones say in their order,
-    `grounding` in any order."""
+    zoom or answer; `guess`: answer where the last step forces it and no clip shows what is asked. On captions:
+    `reading` says what the first ones say in their order, `grounding` in any order."""
     excerpt_pairs: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 2, 3, 4)
     """How many moments the excerpts of `reading` show, in frame pairs (`protocol.frames=images`: in frames); drawn from
     evenly."""
