@@ -22,6 +22,11 @@ from videozoom.rollout.trace_rows import TraceRow, trajectory_from_row
 from videozoom.rollout.traces import read_traces
 from videozoom.rollout.viewer_timeline import LabelledRollout
 
+_NOTHING_TO_SEE = (
+    "The page of videozoom play shows videos, and agents of env.kind=caption_tree read captions instead; play another "
+    "configuration, such as demo, or see in the report.html of a run what its agent read"
+)
+
 
 def run_play(config: Config, *, run_dir: Path | None = None, port: int = 0, open_browser: bool = True) -> None:
     """Serve the page until Ctrl-C, then print how it went.
@@ -33,8 +38,10 @@ def run_play(config: Config, *, run_dir: Path | None = None, port: int = 0, open
         open_browser: Whether to show the page in the user's browser.
 
     Raises:
-        UserError: the port is taken, or the run did not evaluate these tasks.
+        UserError: there are no videos to look at, the port is taken, or the run did not evaluate these tasks.
     """
+    if config.env.kind != "video_zoom":
+        raise UserError(_NOTHING_TO_SEE)
     rows = _rows(run_dir) if run_dir is not None else {}
     tasks = build_tasks(config.data.eval, config.data.videos, name="videos to play")[: config.eval.num_tasks]
     if run_dir is not None and not any(task.task_id in rows for task in tasks):
@@ -61,7 +68,7 @@ def game(config: Config, tasks: tuple[Task, ...], rows: Mapping[str, TraceRow]) 
     def start(task: Task) -> PlayedEpisode:
         env = make_env()
         if not isinstance(env, VideoZoomEnv):
-            raise UserError("Only episodes with videos can be played; set env.kind=video_zoom")
+            raise UserError(_NOTHING_TO_SEE)
         row = rows.get(task.task_id)
         return PlayedEpisode(env, task, () if row is None else (_labelled(row),))
 

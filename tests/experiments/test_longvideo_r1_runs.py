@@ -19,6 +19,7 @@ from videozoom.experiments.config_files import load_config
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.evaluate import run_eval
 from videozoom.experiments.parity import run_parity
+from videozoom.experiments.play import run_play
 from videozoom.experiments.train import run_train
 from videozoom.policies.base import Completion, Request
 from videozoom.policies.qwen_checkpoint import CheckpointError
@@ -183,3 +184,9 @@ def test_the_truth_is_known_of_generated_videos_only(tmp_path: Path, videos: Pat
 def test_settings_that_do_not_fit_are_told(override: str, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=sentence):
         config(tmp_path, tmp_path / "run", override)
+
+
+def test_captions_are_not_played_and_nothing_is_rendered_to_find_out(videos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="agents of env.kind=caption_tree read captions"):
+        run_play(config(videos, tmp_path / "run", f"data.videos={tmp_path / 'none'}"))
+    assert not (tmp_path / "none").exists()
