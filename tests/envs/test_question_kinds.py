@@ -23,7 +23,14 @@ from videozoom.envs.protocols.videozoomer import VideoZoomerProtocol
 from videozoom.envs.span_rules import SpanRules
 from videozoom.envs.tasks import QuestionKind, Span, Status, Task
 from videozoom.envs.video_zoom import VideoZoomEnv
-from videozoom.envs.wrappers import BoxActions, DictActions, DiscreteActions, FixedShape, MultiDiscreteActions
+from videozoom.envs.wrappers import (
+    BoxActions,
+    DictActions,
+    DiscreteActions,
+    FixedShape,
+    MultiDiscreteActions,
+    TextActions,
+)
 from videozoom.rewards.answers import AnswerRules, gold_answer
 from videozoom.rewards.judges import RougeL
 from videozoom.rewards.rubric import RewardRules, Rubric
@@ -259,6 +266,7 @@ def test_environments_with_questions_of_every_kind_keep_their_promises() -> None
     # Each kind by itself, too: the first task is looked at more closely than the others.
     for tasks in ((choice, *TASKS), *((task,) for task in TASKS)):
         check_zoom_env(make(*tasks), num_tasks=5)
+    check_zoom_env(TextActions(make(choice, *TASKS), RL), num_tasks=5)
     with pytest.raises(ZoomEnvError, match=r"the right answer 1,250\.5 km .* is worth 0, not 1"):
         # Nobody could be right.
         check_zoom_env(make(TASKS[0], rubric=Rubric.from_weights({"overlap": 1.0})))
@@ -313,6 +321,14 @@ def test_another_task_of_the_wrong_kind_is_refused_when_it_comes() -> None:
     env = FixedShape(make(choice))
     with pytest.raises(ValueError, match="FixedShape is for multiple choice"):
         env.reset(options={"task": TASKS[0]})
+
+
+def test_text_is_taken_for_an_answer_of_the_kind() -> None:
+    env = TextActions(make(*TASKS), RL)
+    for task in TASKS:
+        env.reset(options={"task": task})
+        *_, info = env.step(boxed(ANSWERS[task.kind]))
+        assert info["reward_breakdown"].is_right is True
 
 
 def test_a_picture_of_an_episode_shows_answers_without_letters() -> None:
