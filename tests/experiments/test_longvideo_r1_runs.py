@@ -187,6 +187,6 @@ def test_settings_that_do_not_fit_are_told(override: str, sentence: str, tmp_pat
 
 
 def test_captions_are_not_played_and_nothing_is_rendered_to_find_out(videos: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="agents of env.kind=caption_tree read captions"):
+    with pytest.raises(UserError, match=r"agents of env\.kind=caption_tree read captions"):
         run_play(config(videos, tmp_path / "run", f"data.videos={tmp_path / 'none'}"))
     assert not (tmp_path / "none").exists()
