@@ -45,7 +45,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 
 def test_demo_runs_the_built_in_configuration_with_overrides(calls: Calls) -> None:
     assert main(["demo", "seed=7"]) == 0
-    assert calls.made == [("demo", load_config("demo", ["seed=7"]), {"overwrite": False})]
+    assert calls.made == [("demo", load_config("demo", ["seed=7"]), {"resume": None, "overwrite": False})]
 
 
 @pytest.mark.parametrize(
