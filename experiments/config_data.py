@@ -54,6 +54,8 @@ class GeneratedVideos(Section):
     """Size of the detail: side of one of a sign's 4x4 cells."""
     detail_tiles: Count = 5
     """How often a sign is repeated in each direction."""
+    habit: Fraction = 0.0
+    """Share of events that show the usual sign of their cue, which can be known without looking."""
     legibility: Fraction = 0.0
     """Share of events with a mark that tells the sign in the fast view, too."""
     evidence_events: Count = 1
@@ -99,8 +101,8 @@ class DataSource(Section):
 
     @property
     def scenes(self) -> str:
-        """The same for what marks do not change."""
-        return self.generated.recipe().unmarked_hash if self.generated else str(self.tasks)
+        """The same for what signs, marks and questions do not change."""
+        return self.generated.recipe().scenes_hash if self.generated else str(self.tasks)
 
 
 class Data(Section):

@@ -10,7 +10,7 @@ import numpy as np
 
 from videozoom.envs.generated.question_kinds import Shown, free_question
 from videozoom.envs.generated.recipe import VideoRecipe
-from videozoom.envs.generated.signs import CUES, SIGNS
+from videozoom.envs.generated.signs import CUES, SIGNS, usual_sign
 from videozoom.envs.tasks import OPTION_LETTERS, QuestionKind, Span, Task
 
 _MAX_SHUFFLES = 50
@@ -55,7 +55,7 @@ class VideoPlan:
 
 def video_generator(recipe: VideoRecipe, index: int, purpose: int) -> np.random.Generator:
     """Return the random stream of one video for one purpose; streams are independent of each other."""
-    return np.random.default_rng([int(recipe.unmarked_hash, 16), index, purpose])
+    return np.random.default_rng([int(recipe.scenes_hash, 16), index, purpose])
 
 
 def plan_video(recipe: VideoRecipe, index: int) -> VideoPlan:
@@ -78,7 +78,8 @@ def plan_video(recipe: VideoRecipe, index: int) -> VideoPlan:
         for start, cue, sign in zip(starts, cues, signs, strict=True)
     ]
     num_frames = num_slots * recipe.frames_per_event
-    events = _marked(sorted(events, key=lambda event: event.start_s), recipe, index)
+    events = _with_habits(sorted(events, key=lambda event: event.start_s), recipe, index)
+    events = _marked(events, recipe, index)
     return VideoPlan(index, num_frames, num_frames / recipe.fps, tuple(events), queries)
 
 
@@ -115,6 +116,16 @@ def _of_kind(task: Task, kind: QuestionKind, asked: Sequence[Event]) -> Task:
         return task
     shown = [Shown(event.cue, str(event.sign), Span(event.start_s, event.end_s)) for event in asked]
     return replace(task, kind=kind, options=(), **free_question(kind, shown)._asdict())
+
+
+def _with_habits(events: list[Event], recipe: VideoRecipe, index: int) -> list[Event]:
+    draws = video_generator(recipe, index, purpose=4).random(len(events))
+    return [
+        replace(event, sign=usual_sign(event.cue, recipe.signs_per_place))
+        if draw < recipe.habit and not event.is_decoy
+        else event
+        for event, draw in zip(events, draws, strict=True)
+    ]
 
 
 def _marked(events: list[Event], recipe: VideoRecipe, index: int) -> list[Event]:

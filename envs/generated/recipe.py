@@ -54,6 +54,9 @@ class VideoRecipe:
     """Side of one of a sign's 4x4 cells; the detail vanishes when 2 cells fall into one pixel."""
     detail_tiles: int = 5
     """The panel repeats the sign this many times in each direction."""
+    habit: float = 0.0
+    """Chance that an event shows the usual sign of its cue (`signs.usual_sign`), known without looking; others
+    show any. Recipes that differ in this only have the same scenes."""
     legibility: float = 0.0
     """Chance that an event carries a mark, a large patch beside the panel that tells its sign in the fast view too (and
     that it is no decoy). Recipes that differ in this only give the same videos but for the marks, and a higher one adds
@@ -83,9 +86,9 @@ class VideoRecipe:
         return self._hash("num_videos")
 
     @property
-    def unmarked_hash(self) -> str:
-        """The same for what is not told by marks: equal for recipes that differ in `legibility` or questions only."""
-        return self._hash("num_videos", "legibility", "question_kinds")
+    def scenes_hash(self) -> str:
+        """The same for where scenes are: equal for recipes that differ in `habit`, `legibility` or questions only."""
+        return self._hash("num_videos", "habit", "legibility", "question_kinds")
 
     def _hash(self, *left_out: str) -> str:
         values = self.as_dict() | {"version": GENERATOR_VERSION}
@@ -125,8 +128,9 @@ class VideoRecipe:
         values = asdict(self)
         if self.question_kinds == (QuestionKind.MULTIPLE_CHOICE,):
             del values["question_kinds"]
-        if not self.legibility:
-            del values["legibility"]
+        for name in ("habit", "legibility"):
+            if not values[name]:
+                del values[name]
         return json.loads(json.dumps(values))  # type: ignore[no-any-return]
 
 
@@ -158,6 +162,7 @@ def _check(recipe: VideoRecipe) -> None:
     num_questions = comb(fewest, recipe.evidence_events)
     need(1 <= recipe.questions_per_video <= num_questions, "questions_per_video", f"between 1 and {num_questions}")
     need(0.0 <= recipe.decoy_probability <= 1.0, "decoy_probability", "between 0 and 1")
+    need(0.0 <= recipe.habit <= 1.0, "habit", "between 0 and 1")
     need(0.0 <= recipe.legibility <= 1.0, "legibility", "between 0 and 1")
     need(
         bool(recipe.question_kinds) and set(recipe.question_kinds) <= set(QuestionKind),

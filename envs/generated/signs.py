@@ -64,3 +64,13 @@ CUE_YUV = MappingProxyType(
     }
 )
 """Colour of each cue as BT.601 limited-range (Y, U, V)."""
+
+
+def usual_sign(cue: str, num_signs: int) -> str:
+    """Return the sign that a cue shows by habit, where this many signs are used.
+
+    Example:
+        >>> usual_sign("red", 4), usual_sign("cyan", 4)
+        ('bars', 'bars')
+    """
+    return SIGNS[CUES.index(cue) % num_signs]

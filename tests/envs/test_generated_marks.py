@@ -1,4 +1,4 @@
-"""The legibility dial: marks tell some signs in the fast view, and change nothing else. Measured on encoded files."""
+"""What gives signs away: marks in the fast view (`legibility`, measured on encoded files) and habits."""
 
 import json
 from dataclasses import replace
@@ -11,7 +11,7 @@ from pixel_classifier import chance_band, ridge_accuracy
 from videozoom.envs.generated import VideoRecipe, generate
 from videozoom.envs.generated.plan import plan_video, tasks_of
 from videozoom.envs.generated.scenes import frames
-from videozoom.envs.generated.signs import MARKS, PATTERNS, SIGNS
+from videozoom.envs.generated.signs import MARKS, PATTERNS, SIGNS, usual_sign
 from videozoom.envs.task_files import load_tasks
 from videozoom.envs.tasks import Span, Task
 from videozoom.envs.video_store import Resize, VideoStore
@@ -73,7 +73,7 @@ def test_slow_clips_tell_every_sign(shown: tuple[np.ndarray, ...]) -> None:
 def test_without_the_dial_recipes_and_tasks_are_what_they_were(tmp_path: Path) -> None:
     """The hash was taken before the dial existed; folders of that time are still found and used."""
     recipe = VideoRecipe(num_videos=2, length_s=(24, 64), num_events=(2, 5), seed=100, decoy_probability=0.5)
-    assert recipe.content_hash == recipe.unmarked_hash == "809f15b09b44"
+    assert recipe.content_hash == recipe.scenes_hash == "809f15b09b44"
     assert "legibility" not in recipe.as_dict()
     assert "mark" not in json.dumps([task.metadata for task in tasks_of(plan_video(recipe, 0), tmp_path, recipe)])
 
@@ -81,7 +81,7 @@ def test_without_the_dial_recipes_and_tasks_are_what_they_were(tmp_path: Path) -
 def test_the_dial_adds_marks_and_changes_nothing_else() -> None:
     plain, some, all_marked = (replace(RECIPE, legibility=share) for share in (0.0, 0.5, 1.0))
     assert len({recipe.content_hash for recipe in (plain, some, all_marked)}) == 3
-    assert len({recipe.unmarked_hash for recipe in (plain, some, all_marked)}) == 1
+    assert len({recipe.scenes_hash for recipe in (plain, some, all_marked)}) == 1
     few, more = planned(replace(RECIPE, legibility=0.3)), planned(some)
     assert all(not one or other for a, b in zip(few, more, strict=True) for one, other in zip(a, b, strict=True))
     assert few != more
@@ -118,3 +118,24 @@ def test_marks_of_all_signs_differ_and_fit_into_the_narrowest_margin() -> None:
     unmarked = replace(plan, events=tuple(replace(event, has_mark=False) for event in plan.events))
     [with_marks], [without] = (list(frames(it, recipe)) for it in (plan, unmarked))
     assert (with_marks != without).any((1, 2)).all()  # Eight events of 4 s fill the video.
+
+
+def test_habits_make_signs_usual_and_change_nothing_else() -> None:
+    plain, some, always = (replace(RECIPE, habit=share) for share in (0.0, 0.5, 1.0))
+    assert len({recipe.content_hash for recipe in (plain, some, always)}) == 3
+    assert len({recipe.scenes_hash for recipe in (plain, some, always)}) == 1
+    shares, places = [], []
+    for recipe in (plain, some, always):
+        events = [event for index in range(100) for event in plan_video(recipe, index).events]
+        shares.append(np.mean([event.sign == usual_sign(event.cue, 4) for event in events]))
+        places.append([(event.start_s, event.cue, event.has_mark) for event in events])
+    assert shares[0] == pytest.approx(0.25, abs=chance_band(0.25, 400))
+    assert shares[1] == pytest.approx(0.625, abs=chance_band(0.625, 400))
+    assert shares[2] == 1.0
+    assert places[0] == places[1] == places[2]
+
+
+def test_blank_decoys_stay_blank_whatever_the_habit() -> None:
+    recipe = replace(RECIPE, habit=1.0, decoy_probability=1.0)
+    for index in range(10):
+        assert sum(event.sign is None for event in plan_video(recipe, index).events) == 1
