@@ -1,6 +1,6 @@
 """Runs many episodes in lockstep: one batched generation per round."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from typing import Protocol as TypingProtocol
@@ -79,6 +79,12 @@ def environment_seed(seed: Sequence[int]) -> int:
     return int(np.random.SeedSequence(tuple(seed)).generate_state(1)[0])
 
 
+def _brought(observation: Any) -> str:
+    """Return what the last turn brought to read, in worlds where turns bring texts."""
+    turns = observation.get("turns") if isinstance(observation, Mapping) else None
+    return (turns[-1].text or "") if turns else ""
+
+
 class _Episode:
     """One episode in progress."""
 
@@ -104,7 +110,7 @@ class _Episode:
         """Read the completion, let the environment act on it, and keep the step."""
         action = protocol.parse(completion.text, self._observation)
         self._observation, _, _, _, self._info = self._env.step(action)
-        self._steps.append(Step(prompt, completion, self._info["action"]))
+        self._steps.append(Step(prompt, completion, self._info["action"], _brought(self._observation)))
 
     def trajectory(self) -> Trajectory:
         """Return the finished episode."""

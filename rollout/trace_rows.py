@@ -81,7 +81,8 @@ def _step_row(step: Step) -> dict[str, Any]:
         num_visual_tokens=step.completion.num_visual_tokens,
         num_completion_tokens=step.completion.num_tokens,
     )
-    return row | {"error": step.completion.error} if step.completion.error else row
+    said = {"brought": step.brought, "error": step.completion.error}
+    return row | {name: text for name, text in said.items() if text}
 
 
 def trajectory_from_row(row: TraceRow) -> Trajectory:
@@ -142,4 +143,4 @@ def _step_from_row(row: TraceRow, sampling: Sampling | None) -> Step:
         sampling=sampling if row["num_completion_tokens"] else None,
         error=row.get("error", ""),
     )
-    return Step(Prompt((), row["prefix"]), completion, action_from_row(row["action"]))
+    return Step(Prompt((), row["prefix"]), completion, action_from_row(row["action"]), row.get("brought", ""))

@@ -18,6 +18,8 @@ class Step:
     completion: Completion
     action: Action
     """The action as the environment took it: an invalid span is `Malformed` here."""
+    brought: str = ""
+    """What the action brought to read, such as a caption."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,9 @@ def option_list(task: Task, rollouts: Sequence[LabelledRollout] = ()) -> Html:
 
 def _legend(task: Task, rollouts: Sequence[LabelledRollout]) -> Html:
     entries = [_swatch("evidence", "evidence" if task.evidence else "evidence (not annotated)")]
-    entries += [_swatch(rollout.style, f"zooms by {rollout.label}") for rollout in rollouts]
+    steps = [step for rollout in rollouts for step in rollout.trajectory.steps]
+    looks = "captions read" if any(isinstance(step.action, GetCaption | AskVideo) for step in steps) else "zooms"
+    entries += [_swatch(rollout.style, f"{looks} by {rollout.label}") for rollout in rollouts]
     return element("p", entries, class_="legend")
 
 
@@ -147,10 +149,17 @@ def step_item(task: Task, index: int, step: Step, clips: Mapping[Span, VideoClip
     spoken = [element("span", prefix, class_="prefix"), text] if prefix else text.strip()
     words = element("blockquote", element("p", spoken)) if spoken else None
     missing = element("p", f"No text: {step.completion.error}", class_="fine") if step.completion.error else None
+    brought = element("blockquote", element("p", step.brought), class_="brought") if step.brought else None
     span = step.action.span_s if isinstance(step.action, ZoomIn) else None
     seen = _clip(clips.get(span), span) if span is not None and clips is not None else None
     return element(
-        "li", element("p", _step_title(task, index, step), class_="step-title"), words, missing, seen, _tokens(step)
+        "li",
+        element("p", _step_title(task, index, step), class_="step-title"),
+        words,
+        brought,
+        missing,
+        seen,
+        _tokens(step),
     )
 
 

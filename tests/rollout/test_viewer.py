@@ -1,10 +1,15 @@
 """Rollouts as HTML."""
 
+from dataclasses import replace
+
 import pytest
 from drawn_rollouts import DrawnFrames, Page, drawn_task, rollout_of
 
+from videozoom.envs.actions import GetCaption
+from videozoom.envs.messages import Prompt
 from videozoom.envs.tasks import EpisodeKind, Span, Status, Task
-from videozoom.rollout.types import Trajectory
+from videozoom.policies.base import Completion
+from videozoom.rollout.types import Step, Trajectory
 from videozoom.rollout.viewer import LabelledRollout, rollout_card, viewer_page
 
 
@@ -28,6 +33,16 @@ def test_a_card_shows_question_options_steps_and_rewards() -> None:
         "what it saw: 4 frames, at 24.0, 25.0, 26.0, 27.0 s",
     ):
         assert text in page.text
+
+
+def test_captions_that_were_read_are_shown_with_what_they_said() -> None:
+    rollout = rollout_of(drawn_task(), [])
+    read = Step(Prompt((), ""), Completion("get_caption((2, 3))"), GetCaption((2, 3)), brought="A red scene at 24.")
+    page = card_of(replace(rollout, steps=(read, *rollout.steps), spans_s=(Span(24.0, 28.0),)))
+    assert "captions read by member 0" in page.text
+    assert "Step 1 reads the caption of part 2.3 get_caption((2, 3)) A red scene at 24." in page.text
+    assert len(page.of("blockquote", "brought")) == 1
+    assert [band["title"] for band in page.of("span", "band")][-1] == "member 0, step 1: 24 to 28 s"
 
 
 def test_bands_lie_at_their_share_of_their_segment() -> None:
