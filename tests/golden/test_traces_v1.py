@@ -52,7 +52,8 @@ def test_a_row_comes_back_as_it_was(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         whose = {name: row[name] for name in ("phase", "policy", "iteration", "advantage")}
         again = trace_row(task_from_row(row), trajectory_from_row(row), **whose)
-        assert again.pop("sampling") is None  # These rows are older than the field.
+        # These rows are older than the fields.
+        assert [again.pop(name) for name in ("sampling", "max_steps", "num_clip_frames")] == [None] * 3
         assert again == as_version_2(row)
         assert list(again) == list(row)
 
