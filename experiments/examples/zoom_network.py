@@ -62,7 +62,9 @@ def orthogonal(module: nn.Module, gain: float = math.sqrt(2.0)) -> None:
     """Set the weights of a layer so that it keeps the size of what passes through; other modules stay as they are."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.orthogonal_(module.weight, gain)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def _each(network: nn.Module, frames_BFHWC: Tensor) -> Tensor:
