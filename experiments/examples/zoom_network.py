@@ -63,7 +63,6 @@ def orthogonal(module: nn.Module, gain: float = math.sqrt(2.0)) -> None:
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.orthogonal_(module.weight, gain)
         if module.bias is not None:
-            if module.bias is not None:
             nn.init.zeros_(module.bias)
 
 
