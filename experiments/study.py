@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from videozoom.experiments.config_data import CountOrZero, Section
+from videozoom.experiments.config_data import Count, CountOrZero, Section
 from videozoom.experiments.config_files import BUILT_IN
 from videozoom.experiments.config_yaml import read_yaml
 from videozoom.experiments.errors import UserError
@@ -32,6 +32,8 @@ class Cell(Section):
     """What readers see."""
     model: Literal["cold_start", "grpo"] = "grpo"
     """The model as the cold start leaves it, or after reinforcement learning."""
+    iteration: Count | None = None
+    """Look at the checkpoint after so many iterations, a multiple of `grpo.checkpoint_every`; null takes the last."""
     policy: Literal["model", "never", "uniform", "random", "oracle"] = "model"
     """Who chooses the clips: the model itself, or a rule from whose clips it answers."""
     set: Settings = Field(default={})

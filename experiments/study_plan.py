@@ -47,6 +47,8 @@ class Step:
     """Videos to render."""
     is_alone: bool = field(default=False, compare=False, hash=False)
     """Whether an evaluation runs in a process of its own."""
+    iteration: int | None = field(default=None, compare=False, hash=False)
+    """Which checkpoint of the training is evaluated; `None` for the last."""
 
     @property
     def name(self) -> str:
@@ -130,6 +132,7 @@ def plan_study(study: Study, path: Path, *, overrides: Sequence[str] = (), seeds
             try:
                 load = partial(_load, study, path, overrides)
                 started, trained = load([*settings, study.start]), load(settings)
+                _check_iteration(cell, trained)
                 evaluated = load([*settings, cell.eval])
             except UserError as error:
                 raise UserError(f"{path}, cell {row_name(name, point)}: {error}") from None
@@ -153,7 +156,7 @@ def cell_step(cell: Cell, started: Config, trained: Config, evaluated: Config, *
     model = cold_start_step(started)
     if cell.model == "grpo":
         model = grpo_step(trained, model)
-    return evaluate_step(evaluated, model, cell.policy, is_alone=is_alone)
+    return evaluate_step(evaluated, model, cell.policy, is_alone=is_alone, iteration=cell.iteration)
 
 
 def videos_step(config: Config, source: DataSource) -> tuple[Step, ...]:
@@ -202,7 +205,9 @@ def grpo_step(config: Config, start: Step) -> Step:
     return _step(StepKind.GRPO, inputs, config, (*videos, start))
 
 
-def evaluate_step(config: Config, model: Step, policy: str, *, is_alone: bool = False) -> Step:
+def evaluate_step(
+    config: Config, model: Step, policy: str, *, is_alone: bool = False, iteration: int | None = None
+) -> Step:
     """Return the evaluation of a model on the held-out tasks."""
     inputs = {
         "seed": config.seed,
@@ -214,10 +219,11 @@ def evaluate_step(config: Config, model: Step, policy: str, *, is_alone: bool = 
         **_seen(config),
         **_policy(config),
         **({"is_alone": True} if is_alone else {}),
+        **({"iteration": iteration} if iteration else {}),
     }
     needs = (*videos_step(config, config.data.eval), model)
     inputs = {**inputs, "code": code_version()}
-    return Step(StepKind.EVALUATE, _hash(inputs), inputs, config, needs, policy, is_alone=is_alone)
+    return Step(StepKind.EVALUATE, _hash(inputs), inputs, config, needs, policy, is_alone=is_alone, iteration=iteration)
 
 
 def _step(kind: StepKind, inputs: Inputs, config: Config, needs: tuple[Step, ...]) -> Step:
@@ -229,6 +235,17 @@ def _load(study: Study, path: Path, overrides: Sequence[str], settings: Sequence
     beside = path.parent / study.base
     given = [f"{key}={json.dumps(value)}" for part in settings for key, value in part.items()]
     return load_config(beside if beside.is_file() else study.base, [*overrides, *given])
+
+
+def _check_iteration(cell: Cell, config: Config) -> None:
+    every, last = config.grpo.checkpoint_every, config.grpo.num_iterations
+    if cell.iteration is None or cell.model == "cold_start":
+        return
+    if cell.iteration > last or (cell.iteration < last and (not every or cell.iteration % every)):
+        raise UserError(
+            f"iteration is {cell.iteration}, but checkpoints are made every {every} of {last} iterations "
+            "(grpo.checkpoint_every, grpo.num_iterations)"
+        )
 
 
 def _videos(source: DataSource) -> Inputs:

@@ -11,6 +11,7 @@ from videozoom.experiments.bench_process import Job, measure
 from videozoom.experiments.build import build_env_maker, build_frames, build_protocol, build_tasks, model_source
 from videozoom.experiments.build_tracking import open_tracker
 from videozoom.experiments.build_training import TrainingData, grpo_name
+from videozoom.experiments.checkpoints import checkpoint_folder
 from videozoom.experiments.config_files import dump_config
 from videozoom.experiments.contestants import MODEL, model_contestant, scripted_contestant
 from videozoom.experiments.evaluate import Evaluator, evaluated_episodes, finished_episodes
@@ -95,13 +96,16 @@ def reinforce(step: Step, folder: Path, needed: list[StepResult]) -> Facts:
 def evaluate(step: Step, folder: Path, needed: list[StepResult]) -> Facts:
     """Evaluate a model, or a rule from whose clips it answers, and return the measures of every episode."""
     run, costs = _run_folder(step, folder), {}
+    checkpoint = _checkpoint(needed[-1])
+    if step.iteration is not None:
+        checkpoint = checkpoint_folder(RunFolder(needed[-1].folder).checkpoints, step.iteration)
     if step.is_alone:
         # Episodes of an interrupted evaluation would be missing in what it costs.
         run.traces_file.unlink(missing_ok=True)
-        measured = measure(Evaluation(step, _checkpoint(needed[-1])), folder)
+        measured = measure(Evaluation(step, checkpoint), folder)
         costs = {"cpu_s": measured.cpu_s, "peak_mib": measured.peak_mib}
     else:
-        run_episodes(step, folder, _checkpoint(needed[-1]))
+        run_episodes(step, folder, checkpoint)
     episodes = {task_id: trajectory for (_, _, task_id), trajectory in evaluated_episodes(run).items()}
     return {"episodes": [episode_row(task, episodes[task.task_id]) for task in _held_out(step)], **costs}
 

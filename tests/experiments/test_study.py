@@ -12,7 +12,7 @@ from videozoom.experiments.study import STUDIES, is_study, load_study
 from videozoom.experiments.study_plan import StepKind, plan_study
 
 SHIPPED = sorted(path for path in STUDIES.glob("*.yaml") if is_study(path))
-TABLES = {"table2a", "table2b", "table2c", "table2d", "table3", "table4", "table7", "rewards", "legibility"}
+TABLES = {"table2a", "table2b", "table2c", "table2d", "table3", "table4", "table7", "rewards", "habit"}
 
 
 def test_every_table_of_the_paper_has_a_study() -> None:
@@ -34,14 +34,14 @@ def test_configurations_beside_studies_load() -> None:
 
 
 def test_studies_share_cold_starts_and_trainings() -> None:
-    names = ("table2b", "table2c", "table2d", "table4", "table7", "legibility")
+    names = ("table2b", "table2c", "table2d", "table4", "table7", "habit")
     plans = {name: plan_study(*load_study(name)) for name in names}
     made = {name: [step for step in plan.steps() if step.kind is not StepKind.EVALUATE] for name, plan in plans.items()}
     steps = {name: set(found) for name, found in made.items()}
     for name in ("table2c", "table2d", "table7"):
         assert steps[name] <= steps["table4"], name
     # One cold start for each seed, whatever the fast view gives away afterwards.
-    assert sum(step.kind is StepKind.COLD_START for step in steps["legibility"]) == 3
+    assert sum(step.kind is StepKind.COLD_START for step in steps["habit"]) == 3
 
 
 @pytest.mark.parametrize(

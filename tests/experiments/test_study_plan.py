@@ -6,6 +6,7 @@ import pytest
 from study_files import STUDY, make_plan
 
 from videozoom.experiments import study_plan
+from videozoom.experiments.errors import UserError
 from videozoom.experiments.study_code import code_version, meaning
 from videozoom.experiments.study_plan import Plan, StepKind
 
@@ -115,3 +116,15 @@ def test_an_evaluation_that_is_measured_alone_is_another_one(tmp_path: Path) -> 
     together, alone = make_plan(tmp_path), make_plan(tmp_path, evaluates_alone=True)
     assert keys(together, StepKind.GRPO) == keys(alone, StepKind.GRPO)
     assert keys(together, StepKind.EVALUATE) != keys(alone, StepKind.EVALUATE)
+
+
+def test_a_checkpoint_on_the_way_is_looked_at_without_another_training(tmp_path: Path) -> None:
+    cells = {"last": {"label": "x"}, "first": {"label": "x", "iteration": 1}}
+    plan = make_plan(tmp_path, cells=cells, baseline=None, claims=[])
+    assert keys(plan, StepKind.GRPO, "first") == keys(plan, StepKind.GRPO, "last")
+    assert keys(plan, StepKind.EVALUATE, "first") != keys(plan, StepKind.EVALUATE, "last")
+    cells["first"]["iteration"] = 3
+    with pytest.raises(
+        UserError, match="cell first: iteration is 3, but checkpoints are made every 1 of 2"
+    ):
+        make_plan(tmp_path, cells=cells, baseline=None, claims=[])

@@ -156,6 +156,17 @@ def test_wrong_commands_end_with_a_sentence(
     assert sentence in " ".join(capsys.readouterr().err.split())
 
 
+def test_checkpoints_on_the_way_are_evaluated(
+    swept: tuple[Plan, Path, dict[str, Any]], videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = swept[1]
+    cells = {"multi": STUDY["cells"]["multi"] | {"iteration": 1}, "none": STUDY["cells"]["none"]}
+    plan = make_plan(folder, videos=videos, cells=cells, seeds=[0])
+    monkeypatch.setattr(study_steps, "WORK", {StepKind.EVALUATE: study_steps.WORK[StepKind.EVALUATE]})
+    results = sweep.run_sweep(plan, folder=folder / "on_the_way", cache=StepCache(folder / "cache"))
+    assert results["num_finished"] == 2
+
+
 def test_an_evaluation_alone_gives_the_same_numbers_and_its_own_costs(
     swept: tuple[Plan, Path, dict[str, Any]], videos: Path
 ) -> None:
