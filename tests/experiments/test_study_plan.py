@@ -124,7 +124,5 @@ def test_a_checkpoint_on_the_way_is_looked_at_without_another_training(tmp_path:
     assert keys(plan, StepKind.GRPO, "first") == keys(plan, StepKind.GRPO, "last")
     assert keys(plan, StepKind.EVALUATE, "first") != keys(plan, StepKind.EVALUATE, "last")
     cells["first"]["iteration"] = 3
-    with pytest.raises(
-        UserError, match="cell first: iteration is 3, but checkpoints are made every 1 of 2"
-    ):
+    with pytest.raises(UserError, match="cell first: iteration is 3, but checkpoints are made every 1 of 2"):
         make_plan(tmp_path, cells=cells, baseline=None, claims=[])
