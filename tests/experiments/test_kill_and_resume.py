@@ -1,6 +1,7 @@
 """SIGKILL at any moment and `--resume`: the run ends with the same numbers, to the bit, as one that nobody killed."""
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -64,7 +65,9 @@ class Nursery:
 @pytest.fixture(scope="module")
 def nursery(videos: Path) -> Iterator[Nursery]:
     command = [sys.executable, str(Path(__file__).with_name("nursery.py"))]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # A child that is forked has none of its parent's OpenMP threads and would wait for them for ever.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     yield Nursery(process, videos)
     process.kill()
     process.wait()
