@@ -266,7 +266,9 @@ def test_a_reader_of_captions_falls_to_guessing_where_nothing_is_described(
 ) -> None:
     places = [f"run_dir={tmp_path / 'run'}", f"captions.cache={tmp_path / 'captions'}"]
     source = ["data.eval.generated=null", f"data.eval.tasks={task_file}"]
-    config = load_config("longvideo_r1", [*source, *places, "captions.least_width=2"])
+    config = load_config(
+        "longvideo_r1", [*source, *places, "captions.least_width=2", "captions.leaf_s=4", "captions.style=sentences"]
+    )
     protocol, tasks = build_protocol(config), generated.tasks
     reader: Any = ScriptedReader(
         ZoomRule.ORACLE, protocol, width_rule=build_width_rule(config), answerer=CaptionAnswerer(protocol)
