@@ -55,7 +55,7 @@ def _opening(plan: Plan, results: Results) -> Html:
         "header",
         element("p", f"Study {study.name}", class_="eyebrow"),
         element("h1", study.title),
-        element("p", f"Means over {heading(study, results)}.", class_="lead"),
+        element("p", f"Means of {heading(study, results)}.", class_="lead"),
         element("p", f"{missing} of {results['num_runs']} runs have no numbers.", class_="doubt") if missing else None,
         [element("p", note, class_="doubt") for note in study.notes],
         class_="opening",

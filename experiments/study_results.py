@@ -42,7 +42,7 @@ class RunNumbers:
 
     def value(self, measure: str) -> float | None:
         """Return a measure, `None` if nothing has it."""
-        return mean_by_measure(self.episodes, measure) if MEASURES[measure].is_of_episodes else self.costs[measure]
+        return mean_by_measure(self.episodes, measure) if MEASURES[measure].is_of_episodes else self.costs.get(measure)
 
     def by_task(self, measure: str) -> dict[str, float]:
         """Return a measure of every episode that has it."""
@@ -178,7 +178,10 @@ def _numbers(run: CellRun, cache: StepCache) -> RunNumbers | None:
     if result is None:
         return None
     trained = [found.cpu_s for step in run.training if (found := cache.find(step)) is not None]
-    costs = {"training_cpu_s": sum(trained), "eval_cpu_s": result.cpu_s, "eval_peak_mib": result.peak_mib}
+    costs = {"eval_cpu_s": result.cpu_s, "eval_peak_mib": result.peak_mib}
+    if run.step.iteration is None:
+        # A checkpoint on the way did not take the whole training.
+        costs["training_cpu_s"] = sum(trained)
     return RunNumbers(result.facts["episodes"], costs)
 
 

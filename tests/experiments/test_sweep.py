@@ -185,13 +185,13 @@ def test_an_evaluation_alone_gives_the_same_numbers_and_its_own_costs(
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_trials_of_ray_tune_give_the_same_numbers(
     swept: tuple[Plan, Path, dict[str, Any]], tmp_path: Path, videos: Path
 ) -> None:
-    plan = make_plan(tmp_path, videos=videos, cells={name: STUDY["cells"][name] for name in ("none", "multi")})
+    plan = make_plan(tmp_path, videos=videos, cells={"none": STUDY["cells"]["none"]}, claims=[])
     results = sweep.run_sweep(plan, folder=tmp_path / "out", cache=StepCache(tmp_path / "cache"), jobs=2)
-    assert results["num_finished"] == 4
+    assert results["num_finished"] == 2
     for here, there in zip(results["rows"], swept[2]["rows"], strict=False):
         for name in ("accuracy", "num_steps"):
             assert here["measures"][name]["by_seed"] == there["measures"][name]["by_seed"]
