@@ -2,9 +2,7 @@
 
 import json
 import os
-import re
 import signal
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -94,7 +92,7 @@ def config_of(videos: Path, run_dir: Path, *overrides: str) -> Config:
 
 
 class LearnerKiller:
-    """Sends SIGKILL to the learner while it learns, at chosen iterations."""
+    """Sends SIGKILL to the learner when it is to learn, at chosen iterations."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *iterations: int) -> None:
         self.due, self.killed = list(iterations), 0
@@ -105,7 +103,8 @@ class LearnerKiller:
                 self.due.pop(0)
                 [pid] = [it.get() for it in algorithm.learner_group.foreach_learner(lambda _: os.getpid())]
                 assert pid != os.getpid()
-                threading.Timer(0.02, os.kill, (pid, signal.SIGKILL)).start()
+                # At once: one that dies after its last update is never missed.
+                os.kill(pid, signal.SIGKILL)
                 self.killed += 1
             return update(algorithm, samples, iteration)
 
@@ -135,12 +134,8 @@ def test_a_killed_learner_is_started_again_from_the_last_checkpoint_by_the_comma
     run_train(config_of(videos, tmp_path / "killed", "ray.num_learners=1", "ray.max_restarts=2"))
     assert killer.killed == 2
     told = " ".join(capsys.readouterr().err.split())
-    # One that dies just after its update is missed in the next iteration only.
-    for restart, iterations in ((1, "[23]"), (2, "[34]")):
-        sentence = (
-            rf"a learner died in iteration {iterations}; going on from the last checkpoint \(restart {restart} of 2\)"
-        )
-        assert re.search(sentence, told), told
+    assert "a learner died in iteration 2; going on from the last checkpoint (restart 1 of 2)" in told
+    assert "a learner died in iteration 3; going on from the last checkpoint (restart 2 of 2)" in told
     assert trained_rows(tmp_path / "killed") == trained_rows(tmp_path / "whole")
     traces, expected = (list(read_traces(tmp_path / name / "traces.jsonl")) for name in ("killed", "whole"))
     assert traces == expected
