@@ -4,6 +4,7 @@ A model with random weights writes nonsense. `NonsenseProtocol` reads an action 
 differ, rewards differ, and there is something to learn from.
 """
 
+import fcntl
 import os
 import signal
 from functools import partial
@@ -97,8 +98,10 @@ class KilledAt:
 
     def __call__(self) -> VideoZoomEnv:
         with self.counter.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # Else two processes may count the same number, and none the next.
             file.write(b".")
-            number = file.tell()
+            file.flush()
+            number = os.fstat(file.fileno()).st_size
         if number == self.number:
             os.kill(os.getpid(), signal.SIGKILL)
         return self.make_env()
