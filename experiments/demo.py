@@ -10,11 +10,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from videozoom.envs.generated.narration import events_of
-from videozoom.envs.task_files import write_atomically
 from videozoom.envs.tasks import Task
 from videozoom.experiments.build import (
     build_env_maker,
-    build_protocol,
     check_config,
     evidence_length_s,
     model_source,
@@ -24,7 +22,7 @@ from videozoom.experiments.build_training import TrainingData, grpo_name
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import dump_config
 from videozoom.experiments.contestants import model_contestant, scripted_contestant
-from videozoom.experiments.evaluate import Evaluator
+from videozoom.experiments.evaluate import Evaluator, build_evaluator
 from videozoom.experiments.grpo_training import Trained
 from videozoom.experiments.open_traces import open_traces
 from videozoom.experiments.progress import console
@@ -73,12 +71,11 @@ def run_demo(config: Config, *, resume: Path | None = None, overwrite: bool = Fa
     folder = resume or config.run_dir
     again = f"videozoom demo --resume {folder}"
     with storage_errors(folder, again):
+        text = dump_config(config)
         if resume is None:
-            run = RunFolder.create(folder, dump_config(config), seed=config.seed, overwrite=overwrite)
+            run = RunFolder.create(folder, text, seed=config.seed, overwrite=overwrite)
         else:
-            run = RunFolder.open(folder)
-            write_atomically(run.config_file, dump_config(config).encode())
-            run.note_resumption(config.seed)
+            run = RunFolder.resume(folder, text, seed=config.seed)
         console.print(f"videozoom demo, seed {config.seed}: everything goes to {folder}", markup=False)
         rows = restarting(lambda: _run(config, run, data), max_restarts=config.ray.max_restarts, again=again)
         results: dict[str, Any] = {
@@ -102,7 +99,8 @@ def _run(config: Config, run: RunFolder, data: TrainingData) -> dict[str, dict[s
     resumption = resume_run(run, stages, {name: run.checkpoints / name for name in names})
     tracker = open_tracker(run, config, main_phase=grpo_name(config), frames=data.frames)
     with tracker, open_traces(run, config, tracker) as traces:
-        return _Demo(config, run, data, tracker, traces, resumption).run()
+        evaluator = build_evaluator(config, data.eval, traces, resumption.finished)
+        return _Demo(config, run, data, tracker, traces, resumption, evaluator).run()
 
 
 def peak_memory_gib() -> float:
@@ -122,6 +120,7 @@ class _Demo:
     tracker: Trackers
     traces: TraceWriter
     resumption: Resumption
+    evaluator: Evaluator
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def run(self) -> dict[str, dict[str, Any]]:
@@ -163,7 +162,7 @@ class _Demo:
     def _evaluate_model(self, name: str, policy: "QwenVLPolicy", iteration: int) -> Mapping[str, float]:
         make_env = build_env_maker(self.config, self.data.eval, self.data.frames)
         contestant = model_contestant(self.config, name, policy, make_env)
-        self.rows[name] = self._evaluator().run(contestant, iteration=iteration)
+        self.rows[name] = self.evaluator.run(contestant, iteration=iteration)
         return eval_metrics(self.rows[name])
 
     def _evaluate_rules(self, trained: Trained) -> None:
@@ -172,18 +171,8 @@ class _Demo:
         answerer = model.greedy(self.config.eval.max_new_tokens)
         for rule, meaning in _RULE_MEANINGS.items():
             contestant = scripted_contestant(self.config, rule, self.data.eval, self.data.frames, answerer)
-            row = self._evaluator().run(contestant, iteration=trained.progress.iteration)
+            row = self.evaluator.run(contestant, iteration=trained.progress.iteration)
             self.rows[rule.value] = row | {"meaning": meaning}
-
-    def _evaluator(self) -> Evaluator:
-        return Evaluator(
-            self.data.eval,
-            build_protocol(self.config),
-            self.traces,
-            self.config.eval.batch_size,
-            self.config.seed,
-            self.resumption.finished,
-        )
 
 
 def _notes(config: Config, data: TrainingData) -> list[str]:

@@ -100,6 +100,13 @@ class Evaluator:
         return trajectory if trajectory is not None and trajectory.seed == spec.seed else None
 
 
+def build_evaluator(
+    config: Config, tasks: Sequence[Task], traces: TraceWriter, finished: FinishedEpisodes
+) -> Evaluator:
+    """Return the evaluator of a config's protocol and settings."""
+    return Evaluator(tasks, build_protocol(config), traces, config.eval.batch_size, config.seed, finished)
+
+
 def run_eval(config: Config, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
     """Evaluate `eval.policies` on `data.eval`, write a run folder with a report, and return the results.
 
@@ -136,9 +143,7 @@ def _evaluate(config: Config, run: RunFolder, tasks: tuple[Task, ...], model: "M
     frames = build_frames(config)
     contestants = [build_contestant(config, name, tasks, frames, model) for name in config.eval.policies]
     with open_traces(run, config) as traces:
-        evaluator = Evaluator(
-            tasks, build_protocol(config), traces, config.eval.batch_size, config.seed, finished_episodes(run)
-        )
+        evaluator = build_evaluator(config, tasks, traces, finished_episodes(run))
         with _resumable(run):
             episodes = {contestant.name: evaluator.episodes(contestant) for contestant in contestants}
             probed = _probed(config, evaluator, frames, model, episodes)

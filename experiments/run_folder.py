@@ -76,7 +76,19 @@ class RunFolder:
             raise UserError(f"{path} is no run folder: it holds no config.yaml; give the run_dir of an earlier run")
         return run
 
-    def note_resumption(self, seed: int) -> None:
+    @classmethod
+    def resume(cls, path: Path, config_text: str, *, seed: int) -> Self:
+        """Return the folder of an earlier run that goes on, with the settings and the machine it goes on with.
+
+        Raises:
+            UserError: `path` is none.
+        """
+        run = cls.open(path)
+        write_atomically(run.config_file, config_text.encode())
+        run._note_resumption(seed)
+        return run
+
+    def _note_resumption(self, seed: int) -> None:
         """Add to `run.json` what the run goes on with: versions and machine may be others now."""
         known = json.loads(self.environment_file.read_text(encoding="utf-8")) if self.environment_file.is_file() else {}
         known["resumed"] = [*known.get("resumed", []), environment(seed)]

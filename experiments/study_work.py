@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from videozoom.envs.task_files import write_atomically
 from videozoom.envs.tasks import Task
 from videozoom.experiments.bench_process import Job, measure
-from videozoom.experiments.build import build_env_maker, build_frames, build_protocol, build_tasks, model_source
+from videozoom.experiments.build import build_env_maker, build_frames, build_tasks, model_source
 from videozoom.experiments.build_tracking import open_tracker
 from videozoom.experiments.build_training import TrainingData, grpo_name
 from videozoom.experiments.checkpoints import checkpoint_folder
 from videozoom.experiments.config_files import dump_config
 from videozoom.experiments.contestants import MODEL, model_contestant, scripted_contestant
-from videozoom.experiments.evaluate import Evaluator, evaluated_episodes, finished_episodes
+from videozoom.experiments.evaluate import build_evaluator, evaluated_episodes, finished_episodes
 from videozoom.experiments.open_traces import open_traces
 from videozoom.experiments.result_rows import eval_metrics
 from videozoom.experiments.resuming import resume_run
@@ -68,9 +68,7 @@ def reinforce(step: Step, folder: Path, needed: list[StepResult]) -> Facts:
         open_tracker(run, config, main_phase=grpo_name(config), frames=data.frames, name=step.name) as tracker,
         open_traces(run, config, tracker) as traces,
     ):
-        evaluator = Evaluator(
-            data.eval, build_protocol(config), traces, config.eval.batch_size, config.seed, resumption.finished
-        )
+        evaluator = build_evaluator(config, data.eval, traces, resumption.finished)
 
         def evaluate(name: str, policy: "QwenVLPolicy", iteration: int) -> Mapping[str, float]:
             # The last model has a step of its own.
@@ -121,9 +119,7 @@ def run_episodes(step: Step, folder: Path, checkpoint: Path) -> None:
         answerer = model.greedy(config.eval.max_new_tokens)
         contestant = scripted_contestant(config, ZoomRule(step.policy), tasks, frames, answerer)
     with open_traces(run, config) as traces:
-        Evaluator(
-            tasks, build_protocol(config), traces, config.eval.batch_size, config.seed, finished_episodes(run)
-        ).run(contestant)
+        build_evaluator(config, tasks, traces, finished_episodes(run)).run(contestant)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videozoom.envs.task_files import write_atomically
 from videozoom.experiments.build import (
     build_env_maker,
     build_policy,
-    build_protocol,
     build_sampling,
     check_config,
     model_source,
@@ -35,7 +33,7 @@ from videozoom.experiments.cold_start import ColdStart
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import dump_config
 from videozoom.experiments.contestants import model_contestant
-from videozoom.experiments.evaluate import Evaluator
+from videozoom.experiments.evaluate import build_evaluator
 from videozoom.experiments.grpo_settings import ModelSource
 from videozoom.experiments.grpo_training import Schedule, Trained, train_grpo
 from videozoom.experiments.interrupts import StopRequest
@@ -75,9 +73,7 @@ def run_train(config: Config, *, resume: Path | None = None, overwrite: bool = F
         if resume is None:
             run = RunFolder.create(config.run_dir, text, seed=config.seed, overwrite=overwrite)
         else:
-            run = RunFolder.open(resume)
-            write_atomically(run.config_file, text.encode())
-            run.note_resumption(config.seed)
+            run = RunFolder.resume(resume, text, seed=config.seed)
         rows = restarting(lambda: _train(config, run, data), max_restarts=config.ray.max_restarts, again=again)
         run.write_results({"rows": rows, "seed": config.seed})
         print_results(rows)
@@ -199,9 +195,7 @@ class _Training:
     ) -> None:
         self._config, self._run, self._data, self._tracker, self._traces = config, run, data, tracker, traces
         self._resumption = resumption
-        self._evaluator = Evaluator(
-            data.eval, build_protocol(config), traces, config.eval.batch_size, config.seed, resumption.finished
-        )
+        self._evaluator = build_evaluator(config, data.eval, traces, resumption.finished)
         self._rows: dict[str, dict[str, Any]] = {}
 
     def run(self) -> list[dict[str, Any]]:

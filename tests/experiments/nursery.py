@@ -24,7 +24,7 @@ from grpo_world import NonsenseProtocol, make_source
 
 from videozoom.envs.json_lines import JsonLinesWriter
 from videozoom.envs.protocols.love_r1 import LoveR1Protocol
-from videozoom.experiments import cold_start, grpo_env_runner, grpo_learner, train
+from videozoom.experiments import cold_start, evaluate, grpo_env_runner, grpo_learner, train
 from videozoom.experiments.cli import is_user_error
 from videozoom.experiments.config_files import load_config
 from videozoom.experiments.progress import console
@@ -70,7 +70,7 @@ class Moments:
         self.around(cold_start, "supervised_update", "cold start step")
         self.around(grpo_env_runner, "sample_groups", "sampling")
         self.around(grpo_learner, "grpo_gradients", "gradients")
-        self.around(train.Evaluator, "run", "evaluation")
+        self.around(evaluate.Evaluator, "run", "evaluation")
         append = JsonLinesWriter.append
 
         def append_in_halves(writer: JsonLinesWriter, rows: Any) -> None:
