@@ -88,7 +88,7 @@ class ColdStartData:
                     glance_share=stage.glance_share,
                 )
             case Objective.GUESS:
-                return self.guess(rng)
+                return self.guess(rng, overview_share=stage.overview_share)
 
     def reading(self, rng: np.random.Generator, *, num_pairs: Sequence[int] = (1, 2, 2, 3, 4)) -> SupervisedSample:
         """Return a sample of early stage 1: list the scenes of an excerpt, some moments of the fast view.
@@ -131,7 +131,7 @@ class ColdStartData:
         if rng.random() < clip_share:
             event = events[rng.integers(len(events))]
             observation = self._observe(task, (event,), question=DESCRIBE_QUESTION)
-            return SupervisedSample(self._prompt(observation, (event,), self.plain_protocol), describe(event))
+            return SupervisedSample(self._prompt(observation, [locate(event)], self.plain_protocol), describe(event))
         observation = self._observe(task, (), question=LIST_QUESTION)
         sentences = [locate(events[index]) for index in rng.permutation(len(events))]
         return SupervisedSample(self._prompt(observation, (), self.plain_protocol), " ".join(sentences))
@@ -175,14 +175,23 @@ class ColdStartData:
             target = events[0]
         observation = self._observe(task, [*held, *wrong])
         completion = self.protocol.write(ZoomIn(span_of(target)), locate(target), observation)
-        return SupervisedSample(self._prompt(observation, [*held, *wrong], self.protocol), completion)
+        return SupervisedSample(
+            self._prompt(observation, list(map(locate, [*held, *wrong])), self.protocol), completion
+        )
 
-    def guess(self, rng: np.random.Generator) -> SupervisedSample:
+    def guess(self, rng: np.random.Generator, *, overview_share: float = 0.0) -> SupervisedSample:
         """Return a sample of a forced answer that has not seen what it is asked: no clip, or a wrong one.
 
         Without any, a small model's forced answers cannot be read, and policies that do not zoom score zero.
+
+        Args:
+            rng: where chance comes from.
+            overview_share: share of answers from a clip of the whole video, as the rule `uniform` has, which may show
+                what is asked.
         """
         task = self._draw(rng)
+        if overview_share and rng.random() < overview_share:
+            return self._from_overview(task)
         wanted = [event for event in events_of(task) if span_of(event) in task.evidence]
         others = [event for event in events_of(task) if event not in wanted]
         held = [others[rng.integers(len(others))]] if others and rng.random() < 0.5 else []
@@ -190,7 +199,18 @@ class ColdStartData:
             return self._answered(task, wanted, held, is_last=True)
         observation = self._observe(task, held, is_last=True)
         completion = self.protocol.write(Answer(gold_answer(task)), NOT_SEEN, observation)
-        return SupervisedSample(self._prompt(observation, held, self.protocol), completion)
+        return SupervisedSample(self._prompt(observation, list(map(locate, held)), self.protocol), completion)
+
+    def _from_overview(self, task: Task) -> SupervisedSample:
+        """Return a sample of a forced answer from large frames spread over the whole video."""
+        turn = self._turn(task, self.frames.fast_view(task.video).span_s)
+        times_s = turn.clip.times_s if turn.clip is not None else ()
+        wanted = [event for event in events_of(task) if span_of(event) in task.evidence]
+        is_seen = all(any(event["start_s"] <= time_s < event["end_s"] for time_s in times_s) for event in wanted)
+        observation = self._observed(task, [turn], is_last=True)
+        reasons = " ".join(map(describe, wanted)) if is_seen else NOT_SEEN
+        completion = self.protocol.write(Answer(gold_answer(task)), reasons, observation)
+        return SupervisedSample(self._prompt(observation, [""], self.protocol), completion)
 
     def _answered(
         self, task: Task, wanted: Sequence[Event], held: Sequence[Event], *, is_last: bool = False
@@ -201,13 +221,13 @@ class ColdStartData:
         tell = locate if task.kind in TIME_KINDS else describe
         reasons = " ".join(tell(event) if event in held else glimpse(event) for event in wanted)
         completion = self.protocol.write(Answer(gold_answer(task)), reasons, observation)
-        return SupervisedSample(self._prompt(observation, held, self.protocol), completion)
+        return SupervisedSample(self._prompt(observation, list(map(locate, held)), self.protocol), completion)
 
     def _draw(self, rng: np.random.Generator) -> Task:
         return self.tasks[rng.integers(len(self.tasks))]
 
-    def _prompt(self, observation: Observation, held: Sequence[Event], protocol: TeachableProtocol) -> Prompt:
-        """Return the prompt of an observation in which some events were zoomed into."""
+    def _prompt(self, observation: Observation, reasons: Sequence[str], protocol: TeachableProtocol) -> Prompt:
+        """Return the prompt of an observation whose zooms had these reasons."""
         return protocol.prompt(observation)
 
     def _fewer(self, turn: Turn, task: Task, num_held: int) -> Turn:
@@ -221,16 +241,20 @@ class ColdStartData:
         span_s = turn.clip.span_s
         return replace(turn, clip=self.frames.slow_clip(task.video, span_s, (most + _SLACK) / span_s.length_s))
 
-    def _turn(self, task: Task, event: Event) -> Turn:
-        """Return the step that zooms into an event."""
-        span_s = span_of(event)
+    def _turn(self, task: Task, span_s: Span) -> Turn:
+        """Return the step that zooms into a span."""
         return Turn(ZoomIn(span_s), self.frames.slow_clip(task.video, span_s))
 
     def _observe(
         self, task: Task, held: Sequence[Event], *, question: str | None = None, is_last: bool = False
     ) -> Observation:
         """Return what an agent would see with events already zoomed into, or with another question and no options."""
-        turns = tuple(self._fewer(self._turn(task, event), task, len(held)) for event in held)
+        turns = tuple(self._fewer(self._turn(task, span_of(event)), task, len(held)) for event in held)
+        return self._observed(task, turns, question=question, is_last=is_last)
+
+    def _observed(
+        self, task: Task, turns: Sequence[Turn], *, question: str | None = None, is_last: bool = False
+    ) -> Observation:
         clips = (turn.clip for turn in turns if turn.clip is not None)
         return Observation(
             fast_view=self.frames.fast_view(task.video),
@@ -241,7 +265,7 @@ class ColdStartData:
             step=len(turns),
             max_steps=len(turns) + (1 if is_last else 2),
             episode_kind=EPISODE_KINDS.index(EpisodeKind.MULTI_STEP),
-            turns=turns,
+            turns=tuple(turns),
         )
 
 

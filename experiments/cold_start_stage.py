@@ -40,6 +40,8 @@ class SupervisedStage:
     """Share of first zooms in `cot` that go to the first scene: a planted mistake."""
     glance_share: float = 0.0
     """Share of first steps in `cot` that answer at once where marks tell the answer in the fast view."""
+    overview_share: float = 0.0
+    """Share of `guess` that answers from large frames spread over the whole video."""
     hasty_share: float = 0.0
     """Share of ways in `cot` over captions that end, after the first scene was read by mistake, in a guess."""
     batch_size: int = 32

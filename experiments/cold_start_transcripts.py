@@ -8,12 +8,11 @@ after a wrong zoom (`wrong_clip_share`) is its correction.
 from collections.abc import Sequence
 
 from videozoom.envs.actions import ZoomIn
-from videozoom.envs.generated.narration import Event, locate, span_of
 from videozoom.envs.messages import Prompt, SampledPart
 from videozoom.envs.observation import FrameSource, Observation, Turn
 from videozoom.envs.protocols.base import TeachableProtocol
 from videozoom.envs.protocols.videozoomer import FrameLayout, VideoZoomerProtocol
-from videozoom.envs.tasks import Task
+from videozoom.envs.tasks import Span, Task
 from videozoom.experiments.cold_start_data import ColdStartData
 
 
@@ -27,12 +26,11 @@ class TranscriptData(ColdStartData):
         if protocol.frames is FrameLayout.IMAGES:
             self.frames_per_moment = 1
 
-    def _prompt(self, observation: Observation, held: Sequence[Event], protocol: TeachableProtocol) -> Prompt:
-        zooms = zip(observation["turns"], held, strict=True)
-        texts = (self.protocol.write(turn.action, locate(event), observation) for turn, event in zooms)
+    def _prompt(self, observation: Observation, reasons: Sequence[str], protocol: TeachableProtocol) -> Prompt:
+        zooms = zip(observation["turns"], reasons, strict=True)
+        texts = (self.protocol.write(turn.action, reason, observation) for turn, reason in zooms)
         return protocol.prompt(observation, [SampledPart(text) for text in texts])
 
-    def _turn(self, task: Task, event: Event) -> Turn:
-        span_s = span_of(event)
+    def _turn(self, task: Task, span_s: Span) -> Turn:
         zoom = ZoomIn(span_s, self._rate(span_s))
         return Turn(zoom, self.frames.slow_clip(task.video, span_s, zoom.fps))

@@ -96,6 +96,9 @@ class Stage(Section):
     glance_share: Fraction = 0.0
     """Share of first steps in `cot` that answer at once where a mark tells the answer in the fast view (`legibility` of
     the videos); with a wrong clip in view, all do."""
+    overview_share: Fraction = 0.0
+    """Share of `guess` that answers from large frames spread over the whole video, as the rule `uniform` does; models
+    that never saw such a clip write nothing readable after it."""
     hasty_share: Fraction = 0.0
     """On captions: share of those who read the first scene by mistake that guess then, instead of reading the right
     one: a planted mistake, too."""

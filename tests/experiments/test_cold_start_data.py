@@ -160,6 +160,18 @@ def test_a_guess_is_forced_and_has_not_seen_what_is_asked(generated: GeneratedWo
     assert seen == {0, 1}
 
 
+def test_a_guess_from_an_overview_reads_what_its_frames_show_and_no_more(generated: GeneratedWorld) -> None:
+    data = ColdStartData(generated.tasks, generated.frames, generated.protocol)
+    reasons = set()
+    for index in range(NUM_SAMPLES):
+        sample = data.guess(np.random.default_rng(index), overview_share=1.0)
+        [span_s] = zoomed(sample)
+        assert (span_s.start_s, span_s.end_s) == (0, 32)
+        assert sample.prompt.assistant_prefix == ANSWER_PREFIX
+        reasons.add(sample.completion.split(" \\boxed")[0] == NOT_SEEN)
+    assert reasons == {True, False}
+
+
 def test_two_events_are_zoomed_into_one_after_the_other(generated: GeneratedWorld) -> None:
     for task in generated.pairs:
         first, second = task.evidence
