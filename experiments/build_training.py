@@ -158,6 +158,8 @@ def supervised_stages(config: Config) -> list[SupervisedStage]:
             decay_from=stage.decay_from,
             final_lr_fraction=stage.final_lr_fraction,
             until_loss=stage.until_loss,
+            give_up_after=stage.give_up.after if stage.give_up else None,
+            give_up_above=stage.give_up.above if stage.give_up else 0.0,
         )
         for stage in config.cold_start.stages
     ]

@@ -31,6 +31,10 @@ Save = Callable[[Mapping[str, Any], Mapping[str, Any]], None]
 """Takes the optimizer's state and the progress: with the policy's weights all that `run` needs to go on."""
 
 
+class GivenUp(Exception):
+    """A stage has not learned what it should have by now."""
+
+
 @dataclass(slots=True)
 class ColdStart:
     """Runs stages on a policy, vision tower included: a tiny model starts from nothing.
@@ -76,6 +80,9 @@ class ColdStart:
 
         Returns:
             Whether all stages are done; not if it was stopped before.
+
+        Raises:
+            GivenUp: A stage's loss is too high after `give_up_after` steps.
         """
         was_frozen, was_precise = policy.features.is_frozen, policy.is_precise
         policy.freeze_vision(False)
@@ -132,6 +139,8 @@ class ColdStart:
                         max_tokens_per_batch=self.max_tokens_per_batch,
                     )
                 skipped = pace.advance(metrics.get("loss/sft"))
+                if pace.is_hopeless:
+                    raise GivenUp(f"{stage.name}: loss {pace.mean_loss:.3f} after {pace.step} steps")
                 recent.append(metrics)
                 if (step + 1) % self.log_every == 0 or step + 1 == pace.end:
                     elapsed_s = time.perf_counter() - started_s
@@ -198,6 +207,17 @@ class _Pace:
         self._losses.extend(state["losses"])
 
     @property
+    def mean_loss(self) -> float:
+        """Mean loss of the last steps; NaN before there are any."""
+        return fmean(self._losses) if self._losses else math.nan
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether it is time to give up, unless the loss was low enough to begin the decay before."""
+        is_time = self.step == self.stage.give_up_after and self.step < self._decay_from
+        return is_time and self.mean_loss >= self.stage.give_up_above
+
+    @property
     def lr_factor(self) -> float:
         return trapezoid(
             self.step,
@@ -214,7 +234,7 @@ class _Pace:
             self._losses.append(loss)
         if self.stage.until_loss is None or len(self._losses) < _NUM_LOSSES or self.step >= self._decay_from:
             return 0
-        if fmean(self._losses) >= self.stage.until_loss:
+        if self.mean_loss >= self.stage.until_loss:
             return 0
         skipped = self._decay_from - self.step
         self._decay_from, self.end = self.step, self.end - skipped

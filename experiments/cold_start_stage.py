@@ -52,6 +52,9 @@ class SupervisedStage:
     final_lr_fraction: float = 0.05
     until_loss: float | None = None
     """The decay begins as soon as the mean loss of some steps is below this, and the stage is that much shorter."""
+    give_up_after: int | None = None
+    """Steps after which a stage is given up whose mean loss of some steps is not below `give_up_above`."""
+    give_up_above: float = 0.0
 
 
 class Annotator(Protocol):

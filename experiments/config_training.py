@@ -75,6 +75,15 @@ class Grpo(Section):
     """Iterations between checkpoints; 0 keeps only the last."""
 
 
+class GiveUp(Section):
+    """When a stage of the cold start is given up."""
+
+    after: Count
+    """Steps of the stage."""
+    above: Positive
+    """Mean loss of the last 20 steps that is too high by then."""
+
+
 class Stage(Section):
     """One stage of supervised learning."""
 
@@ -121,6 +130,9 @@ class Stage(Section):
     until_loss: Positive | None = None
     """The decay begins, and the stage ends, that much earlier if the mean loss of 20 steps falls below this: what is
     learned all at once, after a while that depends on the seed, takes as long as it takes. `num_steps` is the most."""
+    give_up: GiveUp | None = None
+    """The cold start begins again, with other random numbers, if the loss is still too high: what is learned all at
+    once is sometimes not learned at all. See `cold_start.tries`."""
 
 
 class ColdStart(Section):
@@ -128,6 +140,8 @@ class ColdStart(Section):
 
     stages: tuple[Stage, ...] = ()
     """Run in order; none leaves the checkpoint as it is."""
+    tries: Count = 1
+    """How often the cold start begins, at most, where a stage has a `give_up`; the last try goes on to the end."""
     clip_frames: tuple[Count, ...] = ()
     """LOVE-R1: most frames of each clip where one, two, ... clips are held, the last number for all above; none leaves
     it to `video.slow_max_frames`. Its released code has 32, 24, 16."""

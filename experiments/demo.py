@@ -19,6 +19,7 @@ from videozoom.experiments.build import (
 )
 from videozoom.experiments.build_tracking import open_tracker
 from videozoom.experiments.build_training import TrainingData, grpo_name
+from videozoom.experiments.cold_start_run import run_cold_start, stage_phases
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import dump_config
 from videozoom.experiments.contestants import model_contestant, scripted_contestant
@@ -33,7 +34,7 @@ from videozoom.experiments.resuming import START, Resumption, resume_run
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.experiments.storage import storage_errors
 from videozoom.experiments.tracking import Trackers
-from videozoom.experiments.train import run_cold_start, train_as_configured
+from videozoom.experiments.train import train_as_configured
 from videozoom.policies.scripted import ZoomRule
 from videozoom.rollout.traces import TraceWriter
 
@@ -95,7 +96,7 @@ def run_demo(config: Config, *, resume: Path | None = None, overwrite: bool = Fa
 def _run(config: Config, run: RunFolder, data: TrainingData) -> dict[str, dict[str, Any]]:
     """Return the results rows by policy, from wherever the demo stands."""
     names = ["multi_step_grpo", grpo_name(config)] if config.demo.multi_step else [grpo_name(config)]
-    stages = [stage.name for stage in config.cold_start.stages]
+    stages = stage_phases(config)
     resumption = resume_run(run, stages, {name: run.checkpoints / name for name in names})
     tracker = open_tracker(run, config, main_phase=grpo_name(config), frames=data.frames)
     with tracker, open_traces(run, config, tracker) as traces:

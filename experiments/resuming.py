@@ -39,7 +39,7 @@ def resume_run(run: RunFolder, stages: Sequence[str], trainings: Mapping[str, Pa
 
     Args:
         run: The folder, of a new run or an earlier one.
-        stages: Names of the cold start's stages, in order.
+        stages: Phases of the cold start, in order: its stages, once for each try.
         trainings: Folder of the checkpoints of each training by its name, in order.
     """
     found = {name: latest_checkpoint(folder) for name, folder in trainings.items()}
@@ -68,8 +68,8 @@ class _KeptMetrics:
         self._iterations, self._stages = iterations, list(stages)
         self._has_start = (run.checkpoints / START).is_dir()
         unfinished = latest_checkpoint(unfinished_start(run))
-        progress = _progress(unfinished) if unfinished else {"stage": 0, "step": 0}
-        self._stage, self._step = progress["stage"], progress["step"] if "pace" in progress else 0
+        progress = _progress(unfinished) if unfinished else {"phase": 0, "step": 0}
+        self._stage, self._step = progress["phase"], progress["step"] if "pace" in progress else 0
 
     def __call__(self, row: Mapping[str, Any]) -> bool:
         phase, step = row["phase"], row[STEP]

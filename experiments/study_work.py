@@ -12,6 +12,7 @@ from videozoom.experiments.build import build_env_maker, build_frames, build_tas
 from videozoom.experiments.build_tracking import open_tracker
 from videozoom.experiments.build_training import TrainingData, grpo_name
 from videozoom.experiments.checkpoints import checkpoint_folder
+from videozoom.experiments.cold_start_run import run_cold_start
 from videozoom.experiments.config_files import dump_config
 from videozoom.experiments.contestants import MODEL, model_contestant, scripted_contestant
 from videozoom.experiments.evaluate import build_evaluator, evaluated_episodes, finished_episodes
@@ -21,7 +22,7 @@ from videozoom.experiments.resuming import resume_run
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.experiments.study_measures import episode_row
 from videozoom.experiments.study_plan import Step, StepKind
-from videozoom.experiments.train import run_cold_start, train_as_configured
+from videozoom.experiments.train import train_as_configured
 from videozoom.policies.scripted import ZoomRule
 
 if TYPE_CHECKING:

@@ -1,53 +1,37 @@
 """`videozoom train`: cold start and reinforcement learning as a config says, in a run folder."""
 
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videozoom.experiments.build import (
     build_env_maker,
-    build_policy,
-    build_sampling,
     check_config,
     model_source,
 )
 from videozoom.experiments.build_tracking import open_tracker
 from videozoom.experiments.build_training import (
     TrainingData,
-    build_annotate,
     grpo_name,
     grpo_settings,
     grpo_world,
-    supervised_stages,
 )
-from videozoom.experiments.checkpoints import (
-    atomic_folder,
-    checkpoint_folder,
-    keep_latest_checkpoint,
-    latest_checkpoint,
-    load_trainer_state,
-    save_trainer_state,
-)
-from videozoom.experiments.cold_start import ColdStart
+from videozoom.experiments.cold_start_run import run_cold_start, stage_phases
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import dump_config
 from videozoom.experiments.contestants import model_contestant
 from videozoom.experiments.evaluate import build_evaluator
 from videozoom.experiments.grpo_settings import ModelSource
 from videozoom.experiments.grpo_training import Schedule, Trained, train_grpo
-from videozoom.experiments.interrupts import StopRequest
 from videozoom.experiments.open_traces import open_traces
 from videozoom.experiments.report import write_report
 from videozoom.experiments.restarts import restarting
 from videozoom.experiments.result_rows import eval_metrics, print_results
-from videozoom.experiments.resuming import START, Resumption, resume_run, unfinished_start
+from videozoom.experiments.resuming import START, Resumption, resume_run
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.experiments.storage import storage_errors
-from videozoom.experiments.tiny_corpus import BlankFrames, tiny_corpus
 from videozoom.experiments.tracking import Trackers
 from videozoom.rollout.traces import TraceWriter
-from videozoom.rollout.video_metrics import VideoMeter
 
 if TYPE_CHECKING:
     from videozoom.policies.qwen_vl import QwenVLPolicy
@@ -82,72 +66,10 @@ def run_train(config: Config, *, resume: Path | None = None, overwrite: bool = F
 
 def _train(config: Config, run: RunFolder, data: TrainingData) -> list[dict[str, Any]]:
     """Return the rows of the results table, from wherever the run stands."""
-    resumption = resume_run(
-        run, [stage.name for stage in config.cold_start.stages], {grpo_name(config): run.checkpoints}
-    )
+    resumption = resume_run(run, stage_phases(config), {grpo_name(config): run.checkpoints})
     tracker = open_tracker(run, config, main_phase=grpo_name(config), frames=data.frames)
     with tracker, open_traces(run, config, tracker) as traces:
         return _Training(config, run, data, tracker, traces, resumption).run()
-
-
-def run_cold_start(config: Config, run: RunFolder, data: TrainingData, tracker: Trackers) -> Path:
-    """Return the checkpoint that reinforcement learning starts from, after the supervised stages if there are any.
-
-    A cold start that the run folder already holds is not repeated; one that was broken off goes on from its last
-    checkpoint, to the same weights.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C; the step that was under way is in a checkpoint.
-    """
-    stages = config.cold_start.stages
-    if not stages and config.policy.checkpoint is not None:
-        return config.policy.checkpoint
-    folder, unfinished = run.checkpoints / START, unfinished_start(run)
-    if folder.is_dir():
-        shutil.rmtree(unfinished, ignore_errors=True)
-        return folder
-    last = latest_checkpoint(unfinished)
-    policy = _untrained(config, run, data) if last is None else model_source(config, last).load(build_sampling(config))
-
-    def save(optimizer: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
-        with atomic_folder(checkpoint_folder(unfinished, progress["num_steps"])) as temporary:
-            policy.save(temporary)
-            save_trainer_state(temporary, optimizer, progress)
-        keep_latest_checkpoint(unfinished)
-
-    with StopRequest("this step") as stop:
-        cold_start = ColdStart(
-            data.cold_start,
-            build_annotate(config, data.frames),
-            config.seed,
-            weight_decay=config.cold_start.weight_decay,
-            max_grad_norm=config.cold_start.grad_clip_norm,
-            max_tokens_per_batch=config.cold_start.max_tokens_per_batch,
-            save=save,
-            save_every=config.cold_start.checkpoint_every,
-            is_stopping=lambda: stop.requested,
-        )
-        meter = VideoMeter(data.frames)
-        is_done = cold_start.run(
-            policy,
-            supervised_stages(config),
-            lambda stage, step, metrics: tracker.log(metrics | meter.metrics(), step, stage),
-            None if last is None else load_trainer_state(last),
-        )
-    if is_done:
-        with atomic_folder(folder) as temporary:
-            policy.save(temporary)
-        shutil.rmtree(unfinished, ignore_errors=True)
-    if stop.requested:
-        raise KeyboardInterrupt
-    return folder
-
-
-def _untrained(config: Config, run: RunFolder, data: TrainingData) -> "QwenVLPolicy":
-    """Return the model that a cold start begins with; the words of a tiny one are those of its tasks."""
-    tasks = [task for part in (*data.cold_start.values(), data.train) for task in part]
-    blank = build_annotate(config, BlankFrames())
-    return build_policy(config, run.checkpoints / "untrained", lambda: tiny_corpus(tasks, blank, seed=config.seed))
 
 
 def train_as_configured(
