@@ -1,6 +1,7 @@
 """The cold start on real generated videos: it learns, repeats itself exactly, and survives broken files."""
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from generated_world import GeneratedWorld, annotate
 
 from videozoom.envs.observation import VideoClip, VideoDecodeError
 from videozoom.envs.tasks import Span
-from videozoom.experiments.cold_start import ColdStart
+from videozoom.experiments.cold_start import ColdStart, GivenUp
 from videozoom.experiments.cold_start_stage import Objective, SupervisedStage
 from videozoom.experiments.tiny_corpus import BlankFrames, tiny_corpus
 from videozoom.policies.qwen_vl import QwenVLPolicy
@@ -170,3 +171,18 @@ def test_a_stage_ends_early_once_its_loss_is_low(folder: Path, generated: Genera
     assert early == 28
     assert rates[19] == 1e-3 > rates[21] > rates[27]
     assert steps_and_rates(until_loss=None)[0] == steps_and_rates(until_loss=1e-9)[0] == 40
+
+
+def test_a_stage_is_given_up_if_its_loss_is_too_high_by_then(folder: Path, generated: GeneratedWorld) -> None:
+    def steps(**settings: Any) -> int:
+        logged: Logged = []
+        cold_start = ColdStart({"all": generated.tasks}, annotate(generated, generated.frames), seed=0, log_every=1)
+        stages = [stage(num_steps=40, decay_from=0.8, give_up_after=25, **settings)]
+        with suppress(GivenUp):
+            cold_start.run(QwenVLPolicy.from_checkpoint(folder), stages, lambda *row: logged.append(row))
+        return logged[-1][1]
+
+    assert steps(give_up_above=1e-3) == 24
+    assert steps(give_up_above=100.0) == 40
+    # The loss was low enough to begin the decay.
+    assert steps(give_up_above=1e-3, until_loss=100.0) == 28

@@ -29,6 +29,10 @@ SETTINGS = [
     "cold_start.stages.1.num_steps=3",
     "cold_start.stages.1.batch_size=2",
     "cold_start.checkpoint_every=2",
+    # The first try of the cold start is given up.
+    "cold_start.tries=2",
+    "seed=1",
+    "cold_start.stages.1.give_up={after: 1, above: 0.01}",
     "grpo.num_iterations=3",
     "grpo.checkpoint_every=2",
     "grpo.eval_every=1",
@@ -138,6 +142,13 @@ def test_the_run_learns_something(whole: Whole) -> None:
     assert first.read_bytes() != last.read_bytes()
 
 
+def test_the_cold_start_begins_twice(whole: Whole) -> None:
+    """Control: what is killed and resumed below has given up a try."""
+    phases = [row["phase"] for row in metrics_of(whole.run_dir)]
+    assert phases[:3] == ["reading", "reading-try-2", "cot-try-2"]
+    assert whole.moments.count("after cold start step") == 3 + 1 + 3 + 3
+
+
 def test_killed_at_ten_random_moments_one_after_the_other(nursery: Nursery, whole: Whole, tmp_path: Path) -> None:
     rng = random.Random(7)
     told, num_kills = {"status": KILLED}, 0
@@ -154,7 +165,9 @@ def test_killed_at_ten_random_moments_one_after_the_other(nursery: Nursery, whol
     ("label", "occurrence"),
     [
         ("after replace", 0),
+        ("after cold start step", 3),
         ("after cold start step", 4),
+        ("after cold start step", 7),
         ("before optimizer", -1),
         ("after metrics.jsonl", -1),
         ("half of a line of traces.jsonl", 3),
