@@ -147,6 +147,7 @@ def supervised_stages(config: Config) -> list[SupervisedStage]:
             wrong_clip_share=stage.wrong_clip_share,
             first_scene_bias=stage.first_scene_bias,
             glance_share=stage.glance_share,
+            forced_share=stage.forced_share,
             overview_share=stage.overview_share,
             hasty_share=stage.hasty_share,
             sources=stage.sources,

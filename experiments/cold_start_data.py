@@ -86,6 +86,7 @@ class ColdStartData:
                     wrong_clip_share=stage.wrong_clip_share,
                     first_scene_bias=stage.first_scene_bias,
                     glance_share=stage.glance_share,
+                    forced_share=stage.forced_share,
                 )
             case Objective.GUESS:
                 return self.guess(rng, overview_share=stage.overview_share)
@@ -144,6 +145,7 @@ class ColdStartData:
         wrong_clip_share: float = 0.25,
         first_scene_bias: float = 0.0,
         glance_share: float = 0.0,
+        forced_share: float = 0.0,
     ) -> SupervisedSample:
         """Return a sample of stage 2: answer with the right clip, else zoom with a wrong clip or none.
 
@@ -157,6 +159,7 @@ class ColdStartData:
                 the video instead of the one asked for.
             glance_share: share of first steps that answer at once where marks tell the answer in the fast view. With a
                 wrong clip in view, all do.
+            forced_share: share of answers that are told that it is the last step.
         """
         task = self._draw(rng)
         events = events_of(task)
@@ -164,7 +167,8 @@ class ColdStartData:
         num_held = int(rng.integers(len(wanted)))
         draw = rng.random()
         if draw < answer_share:
-            return self._answered(task, wanted, wanted)
+            is_last = bool(forced_share) and rng.random() < forced_share
+            return self._answered(task, wanted, wanted, is_last=is_last)
         target, held = wanted[num_held], wanted[:num_held]
         others = [event for event in events if event not in wanted]
         is_wrong = bool(others) and draw < answer_share + wrong_clip_share
@@ -198,7 +202,8 @@ class ColdStartData:
         if all(map(has_mark, wanted)):
             return self._answered(task, wanted, held, is_last=True)
         observation = self._observe(task, held, is_last=True)
-        completion = self.protocol.write(Answer(gold_answer(task)), NOT_SEEN, observation)
+        reasons = " ".join([*map(describe, held), NOT_SEEN])
+        completion = self.protocol.write(Answer(gold_answer(task)), reasons, observation)
         return SupervisedSample(self._prompt(observation, list(map(locate, held)), self.protocol), completion)
 
     def _from_overview(self, task: Task) -> SupervisedSample:

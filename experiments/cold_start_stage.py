@@ -40,6 +40,8 @@ class SupervisedStage:
     """Share of first zooms in `cot` that go to the first scene: a planted mistake."""
     glance_share: float = 0.0
     """Share of first steps in `cot` that answer at once where marks tell the answer in the fast view."""
+    forced_share: float = 0.0
+    """Share of answers in `cot` that are told that it is the last step."""
     overview_share: float = 0.0
     """Share of `guess` that answers from large frames spread over the whole video."""
     hasty_share: float = 0.0

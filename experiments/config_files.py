@@ -97,6 +97,12 @@ def _read_base(path: Path, base_name: Any) -> tuple[str, Tree]:
     return str(base_path), base
 
 
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the files or names among the arguments of a command, and the settings, which hold an `=`."""
+    named = [argument for argument in arguments if "=" not in argument]
+    return named, [argument for argument in arguments if "=" in argument]
+
+
 def _parse_override(override: str) -> tuple[list[str], Any]:
     key, equals, text = override.partition("=")
     keys = key.split(".")

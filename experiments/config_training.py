@@ -105,6 +105,8 @@ class Stage(Section):
     glance_share: Fraction = 0.0
     """Share of first steps in `cot` that answer at once where a mark tells the answer in the fast view (`legibility` of
     the videos); with a wrong clip in view, all do."""
+    forced_share: Fraction = 0.0
+    """Share of answers in `cot` that are told that it is the last step; 1 where there are but two (`env.max_steps`)."""
     overview_share: Fraction = 0.0
     """Share of `guess` that answers from large frames spread over the whole video, as the rule `uniform` does; models
     that never saw such a clip write nothing readable after it."""

@@ -8,7 +8,7 @@ from typing import Any
 from videozoom.envs.probes import Probe
 from videozoom.experiments.checkpoints import latest_checkpoint
 from videozoom.experiments.config import Config
-from videozoom.experiments.config_files import load_config
+from videozoom.experiments.config_files import load_config, split_arguments
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.evaluate import run_eval
 from videozoom.experiments.probes import CAPTION_PROBES
@@ -32,8 +32,7 @@ def run_probe(arguments: Sequence[str], *, overwrite: bool = False) -> dict[str,
     Raises:
         UserError: there is nothing to probe, or as `run_eval`.
     """
-    sources = [argument for argument in arguments if "=" not in argument]
-    overrides = [argument for argument in arguments if "=" in argument]
+    sources, overrides = split_arguments(arguments)
     if len(sources) != 1:
         raise UserError("videozoom probe needs one run folder or configuration; overrides look like key.sub=value")
     folder = Path(sources[0])

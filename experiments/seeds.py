@@ -41,8 +41,7 @@ def run_seeds(config: Config, seeds: Sequence[int], *, overwrite: bool = False) 
     Raises:
         UserError: A seed is negative or given twice, or a folder holds a run of other settings.
     """
-    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise UserError(f"--seeds must be different numbers of at least 0, got {' '.join(map(str, seeds))}")
+    check_seeds(seeds)
     results = []
     for number, seed in enumerate(seeds, start=1):
         console.print(f"Seed {seed} ({number} of {len(seeds)})", highlight=False)
@@ -58,6 +57,12 @@ def run_seeds(config: Config, seeds: Sequence[int], *, overwrite: bool = False) 
     write_atomically(config.run_dir / SUMMARY_FILE, json.dumps(summary, indent=2).encode() + b"\n")
     print_summary(summary["rows"])
     return summary
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise `UserError` if a seed is negative or given twice."""
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise UserError(f"--seeds must be different numbers of at least 0, got {' '.join(map(str, seeds))}")
 
 
 def with_seed(config: Config, seed: int) -> Config:

@@ -39,18 +39,19 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from videozoom.experiments.config_files import split_arguments
+    from videozoom.experiments.seeds import check_seeds
     from videozoom.experiments.study import load_study
     from videozoom.experiments.study_plan import plan_study
     from videozoom.experiments.study_steps import StepCache
 
-    names = [argument for argument in options.arguments if "=" not in argument]
-    overrides = [argument for argument in options.arguments if "=" in argument]
+    names, overrides = split_arguments(options.arguments)
     if len(names) != 1:
         raise UserError(
             f"videozoom sweep needs one study, got {', '.join(names) or 'none'}; see: videozoom sweep --help"
         )
-    if options.seeds is not None and (min(options.seeds) < 0 or len(set(options.seeds)) < len(options.seeds)):
-        raise UserError("--seeds must be different numbers of at least 0")
+    if options.seeds is not None:
+        check_seeds(options.seeds)
     study, path = load_study(names[0])
     plan = plan_study(study, path, overrides=overrides, seeds=options.seeds)
 

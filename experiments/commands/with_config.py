@@ -42,10 +42,9 @@ def config_of(options: argparse.Namespace) -> "Config":
     Raises:
         UserError: there is none, or more than one, or it is wrong.
     """
-    from videozoom.experiments.config_files import load_config
+    from videozoom.experiments.config_files import load_config, split_arguments
 
-    files = [argument for argument in options.arguments if "=" not in argument]
-    overrides = [argument for argument in options.arguments if "=" in argument]
+    files, overrides = split_arguments(options.arguments)
     if len(files) > 1:
         raise UserError(f"Expected one configuration, got {', '.join(files)}; overrides look like key.sub=value")
     source: str | Path | None = files[0] if files else None

@@ -151,13 +151,25 @@ def test_marks_are_an_objective_where_there_are_some(generated: GeneratedWorld) 
 
 def test_a_guess_is_forced_and_has_not_seen_what_is_asked(generated: GeneratedWorld) -> None:
     [task, *_] = generated.tasks
+    tell = {span_of(event): f"{describe(event)} " for event in events_of(task)}
     seen = set()
     for sample in drawn(generated, task, "guess"):
         assert sample.prompt.assistant_prefix == ANSWER_PREFIX
-        assert sample.completion == f"{NOT_SEEN} \\boxed{{{task.answer}}}"
+        told = "".join(tell[span_s] for span_s in zoomed(sample))
+        assert sample.completion == f"{told}{NOT_SEEN} \\boxed{{{task.answer}}}"
         assert set(zoomed(sample)).isdisjoint(task.evidence)
         seen.add(len(zoomed(sample)))
     assert seen == {0, 1}
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_how_often_an_answer_is_told_that_it_is_the_last_step(generated: GeneratedWorld, share: float) -> None:
+    [task, *_] = generated.tasks
+    data = ColdStartData([task], generated.frames, generated.protocol)
+    for index in range(NUM_SAMPLES):
+        sample = data.cot(np.random.default_rng(index), forced_share=share)
+        is_forced = sample.prompt.assistant_prefix == ANSWER_PREFIX
+        assert is_forced == (share == 1.0 and zoomed(sample) == task.evidence)
 
 
 def test_a_guess_from_an_overview_reads_what_its_frames_show_and_no_more(generated: GeneratedWorld) -> None:
