@@ -1,7 +1,9 @@
 """Generated videos that the tests of a session share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import grpo_world
 import pytest
 from generated_world import GeneratedWorld, make_generated_world, smoke_config
 from grpo_world import NonsenseProtocol
@@ -35,3 +37,15 @@ def nonsense_run(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         patch.setattr(LoveR1Protocol, "parse", NonsenseProtocol.parse)
         run_train(config)
     return folder
+
+
+@pytest.fixture(scope="module")
+def ray_started() -> Iterator[None]:
+    """Run Ray with workers that can import what only pytest has on its path."""
+    import ray
+
+    from videozoom.experiments.ray_runtime import ray_runtime
+
+    ray.cloudpickle.register_pickle_by_value(grpo_world)
+    with ray_runtime(4):
+        yield

@@ -3,14 +3,11 @@
 Starting processes is what takes the time, so a few runs serve all tests.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import grpo_world
 import numpy as np
 import pytest
-import ray
 from grpo_world import make_source, make_tasks, make_world
 
 from videozoom.envs.tasks import Status
@@ -18,7 +15,6 @@ from videozoom.experiments.checkpoints import load_trainer_state
 from videozoom.experiments.grpo_algorithm import DecoupledGRPO, IterationRecord
 from videozoom.experiments.grpo_config import DecoupledGRPOConfig
 from videozoom.experiments.grpo_settings import GrpoSettings, ModelSource
-from videozoom.experiments.ray_runtime import ray_runtime
 from videozoom.experiments.weights import PackedTensor, pack_weights
 from videozoom.policies.qwen_vl import QwenVLPolicy
 from videozoom.policies.sampling import Sampling
@@ -68,14 +64,6 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> ModelSource:
 @pytest.fixture(scope="module")
 def alone(source: ModelSource) -> Run:
     return train(source, num_env_runners=0, num_learners=0)
-
-
-@pytest.fixture(scope="module")
-def ray_started() -> Iterator[None]:
-    # Workers cannot import what only pytest has on its path.
-    ray.cloudpickle.register_pickle_by_value(grpo_world)
-    with ray_runtime(4):
-        yield
 
 
 @pytest.fixture(scope="module")

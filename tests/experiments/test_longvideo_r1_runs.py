@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from generated_world import GeneratedWorld
+from parity_check import assert_parity_over_five_rounds
 
 from videozoom.envs.captions.sources import Segment
 from videozoom.envs.captions.tree import Level
@@ -18,7 +19,6 @@ from videozoom.experiments.config import Config
 from videozoom.experiments.config_files import load_config
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.evaluate import run_eval
-from videozoom.experiments.parity import run_parity
 from videozoom.experiments.play import run_play
 from videozoom.experiments.train import run_train
 from videozoom.policies.base import Completion, Request
@@ -69,14 +69,7 @@ def test_a_tiny_model_trains(videos: Path, tmp_path: Path) -> None:
 def test_what_is_trained_is_what_was_sampled_over_all_rounds(
     videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = run_parity(config(videos, tmp_path / "run"), num_groups=1, as_json=True)
-    found = json.loads(capsys.readouterr().out)
-    assert (code, found["is_equal"]) == (0, True)
-    assert [row["step"] for row in found["rows"]] == ["1", "2", "3", "4", "5", "all"]
-    total = found["rows"][-1]
-    assert [total[f"{name}_mismatches"] for name in ("token", "position", "visual")] == [0, 0, 0]
-    assert total["logprob_max_abs"] < 5e-6
-    assert found["num_made_up_zooms"] > 0
+    assert_parity_over_five_rounds(config(videos, tmp_path / "run"), capsys)
 
 
 @pytest.fixture(scope="module")

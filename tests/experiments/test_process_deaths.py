@@ -3,12 +3,10 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import grpo_world
 import pytest
 import ray
 from generated_world import smoke_config
@@ -23,7 +21,6 @@ from videozoom.experiments.grpo_config import DecoupledGRPOConfig
 from videozoom.experiments.grpo_settings import GrpoSettings, ModelSource
 from videozoom.experiments.learner_deaths import is_death
 from videozoom.experiments.progress import console
-from videozoom.experiments.ray_runtime import ray_runtime
 from videozoom.experiments.restarts import LearnerLostError, restarting
 from videozoom.experiments.train import run_train
 from videozoom.policies.sampling import Sampling
@@ -35,14 +32,6 @@ GROUP_SIZE = 4
 SETTINGS = GrpoSettings(
     seed=3, num_groups=4, group_size=GROUP_SIZE, sampling=Sampling(max_new_tokens=6), lr=1e-3, groups_per_request=1
 )
-
-
-@pytest.fixture(scope="module")
-def ray_started() -> Iterator[None]:
-    # Workers cannot import what only pytest has on its path.
-    ray.cloudpickle.register_pickle_by_value(grpo_world)
-    with ray_runtime(4):
-        yield
 
 
 @pytest.fixture(scope="module")
