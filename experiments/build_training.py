@@ -149,6 +149,7 @@ def supervised_stages(config: Config) -> list[SupervisedStage]:
             glance_share=stage.glance_share,
             forced_share=stage.forced_share,
             overview_share=stage.overview_share,
+            reads_fast_view=stage.reads_fast_view,
             hasty_share=stage.hasty_share,
             sources=stage.sources,
             num_steps=stage.num_steps,

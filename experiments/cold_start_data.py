@@ -89,7 +89,7 @@ class ColdStartData:
                     forced_share=stage.forced_share,
                 )
             case Objective.GUESS:
-                return self.guess(rng, overview_share=stage.overview_share)
+                return self.guess(rng, overview_share=stage.overview_share, reads_fast_view=stage.reads_fast_view)
 
     def reading(self, rng: np.random.Generator, *, num_pairs: Sequence[int] = (1, 2, 2, 3, 4)) -> SupervisedSample:
         """Return a sample of early stage 1: list the scenes of an excerpt, some moments of the fast view.
@@ -163,14 +163,13 @@ class ColdStartData:
         """
         task = self._draw(rng)
         events = events_of(task)
-        wanted = [event for event in events if span_of(event) in task.evidence]
+        wanted, others = self._wanted(task)
         num_held = int(rng.integers(len(wanted)))
         draw = rng.random()
         if draw < answer_share:
             is_last = bool(forced_share) and rng.random() < forced_share
             return self._answered(task, wanted, wanted, is_last=is_last)
         target, held = wanted[num_held], wanted[:num_held]
-        others = [event for event in events if event not in wanted]
         is_wrong = bool(others) and draw < answer_share + wrong_clip_share
         wrong = [others[rng.integers(len(others))]] if is_wrong else []
         if all(map(has_mark, wanted[num_held:])) and (wrong or rng.random() < glance_share):
@@ -183,8 +182,10 @@ class ColdStartData:
             self._prompt(observation, list(map(locate, [*held, *wrong])), self.protocol), completion
         )
 
-    def guess(self, rng: np.random.Generator, *, overview_share: float = 0.0) -> SupervisedSample:
-        """Return a sample of a forced answer that has not seen what it is asked: no clip, or a wrong one.
+    def guess(
+        self, rng: np.random.Generator, *, overview_share: float = 0.0, reads_fast_view: bool = False
+    ) -> SupervisedSample:
+        """Return a sample of a forced answer that was not helped by a zoom: there is no clip, or a wrong one.
 
         Without any, a small model's forced answers cannot be read, and policies that do not zoom score zero.
 
@@ -192,30 +193,30 @@ class ColdStartData:
             rng: where chance comes from.
             overview_share: share of answers from a clip of the whole video, as the rule `uniform` has, which may show
                 what is asked.
+            reads_fast_view: whether all others answer from the fast view alone, whose frames are large enough to read.
         """
         task = self._draw(rng)
+        wanted, others = self._wanted(task)
+        view = self.frames.fast_view(task.video)
         if overview_share and rng.random() < overview_share:
-            return self._from_overview(task)
-        wanted = [event for event in events_of(task) if span_of(event) in task.evidence]
-        others = [event for event in events_of(task) if event not in wanted]
+            turn = self._turn(task, view.span_s)
+            return self._forced(task, [turn], [""], wanted if turn.clip and _is_seen(wanted, turn.clip) else [])
+        if reads_fast_view:
+            return self._forced(task, [], [], wanted if _is_seen(wanted, view) else [])
         held = [others[rng.integers(len(others))]] if others and rng.random() < 0.5 else []
         if all(map(has_mark, wanted)):
             return self._answered(task, wanted, held, is_last=True)
-        observation = self._observe(task, held, is_last=True)
-        reasons = " ".join([*map(describe, held), NOT_SEEN])
-        completion = self.protocol.write(Answer(gold_answer(task)), reasons, observation)
-        return SupervisedSample(self._prompt(observation, list(map(locate, held)), self.protocol), completion)
+        return self._forced(task, self._turns(task, held), list(map(locate, held)), held)
 
-    def _from_overview(self, task: Task) -> SupervisedSample:
-        """Return a sample of a forced answer from large frames spread over the whole video."""
-        turn = self._turn(task, self.frames.fast_view(task.video).span_s)
-        times_s = turn.clip.times_s if turn.clip is not None else ()
-        wanted = [event for event in events_of(task) if span_of(event) in task.evidence]
-        is_seen = all(any(event["start_s"] <= time_s < event["end_s"] for time_s in times_s) for event in wanted)
-        observation = self._observed(task, [turn], is_last=True)
-        reasons = " ".join(map(describe, wanted)) if is_seen else NOT_SEEN
-        completion = self.protocol.write(Answer(gold_answer(task)), reasons, observation)
-        return SupervisedSample(self._prompt(observation, [""], self.protocol), completion)
+    def _forced(
+        self, task: Task, turns: Sequence[Turn], zoom_reasons: Sequence[str], seen: Sequence[Event]
+    ) -> SupervisedSample:
+        """Return a sample of a forced answer after `turns`, which tells what was seen."""
+        wanted, _ = self._wanted(task)
+        observation = self._observed(task, turns, is_last=True)
+        told = [*map(describe, seen), *([] if list(seen) == wanted else [NOT_SEEN])]
+        completion = self.protocol.write(Answer(gold_answer(task)), " ".join(told), observation)
+        return SupervisedSample(self._prompt(observation, zoom_reasons, self.protocol), completion)
 
     def _answered(
         self, task: Task, wanted: Sequence[Event], held: Sequence[Event], *, is_last: bool = False
@@ -227,6 +228,12 @@ class ColdStartData:
         reasons = " ".join(tell(event) if event in held else glimpse(event) for event in wanted)
         completion = self.protocol.write(Answer(gold_answer(task)), reasons, observation)
         return SupervisedSample(self._prompt(observation, list(map(locate, held)), self.protocol), completion)
+
+    def _wanted(self, task: Task) -> tuple[list[Event], list[Event]]:
+        """Return the events that are asked for, and the others."""
+        events = events_of(task)
+        wanted = [event for event in events if span_of(event) in task.evidence]
+        return wanted, [event for event in events if event not in wanted]
 
     def _draw(self, rng: np.random.Generator) -> Task:
         return self.tasks[rng.integers(len(self.tasks))]
@@ -254,8 +261,10 @@ class ColdStartData:
         self, task: Task, held: Sequence[Event], *, question: str | None = None, is_last: bool = False
     ) -> Observation:
         """Return what an agent would see with events already zoomed into, or with another question and no options."""
-        turns = tuple(self._fewer(self._turn(task, span_of(event)), task, len(held)) for event in held)
-        return self._observed(task, turns, question=question, is_last=is_last)
+        return self._observed(task, self._turns(task, held), question=question, is_last=is_last)
+
+    def _turns(self, task: Task, held: Sequence[Event]) -> list[Turn]:
+        return [self._fewer(self._turn(task, span_of(event)), task, len(held)) for event in held]
 
     def _observed(
         self, task: Task, turns: Sequence[Turn], *, question: str | None = None, is_last: bool = False
@@ -272,6 +281,11 @@ class ColdStartData:
             episode_kind=EPISODE_KINDS.index(EpisodeKind.MULTI_STEP),
             turns=tuple(turns),
         )
+
+
+def _is_seen(events: Sequence[Event], clip: VideoClip) -> bool:
+    """Return whether a frame of a clip shows each of the events."""
+    return all(any(event["start_s"] <= time_s < event["end_s"] for time_s in clip.times_s) for event in events)
 
 
 def _moments_of(event: Event, view: VideoClip, total: int) -> range:

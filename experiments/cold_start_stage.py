@@ -44,6 +44,8 @@ class SupervisedStage:
     """Share of answers in `cot` that are told that it is the last step."""
     overview_share: float = 0.0
     """Share of `guess` that answers from large frames spread over the whole video."""
+    reads_fast_view: bool = False
+    """Whether all other `guess` samples answer from the fast view alone, whose frames are large enough to read."""
     hasty_share: float = 0.0
     """Share of ways in `cot` over captions that end, after the first scene was read by mistake, in a guess."""
     batch_size: int = 32

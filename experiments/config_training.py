@@ -110,6 +110,8 @@ class Stage(Section):
     overview_share: Fraction = 0.0
     """Share of `guess` that answers from large frames spread over the whole video, as the rule `uniform` does; models
     that never saw such a clip write nothing readable after it."""
+    reads_fast_view: bool = False
+    """Whether all other `guess` samples answer from the fast view alone, where its frames are large enough to read."""
     hasty_share: Fraction = 0.0
     """On captions: share of those who read the first scene by mistake that guess then, instead of reading the right
     one: a planted mistake, too."""

@@ -184,6 +184,16 @@ def test_a_guess_from_an_overview_reads_what_its_frames_show_and_no_more(generat
     assert reasons == {True, False}
 
 
+def test_a_large_fast_view_is_read_where_it_shows_what_is_asked(generated: GeneratedWorld) -> None:
+    for task in generated.tasks:
+        [truth] = [event for event in events_of(task) if span_of(event) in task.evidence]
+        data = ColdStartData([task], generated.frames, generated.protocol)
+        sample = data.guess(np.random.default_rng(0), reads_fast_view=True)
+        # A frame every two seconds shows every scene.
+        assert sample.completion == f"{describe(truth)} \\boxed{{{task.answer}}}"
+        assert not zoomed(sample)
+
+
 def test_two_events_are_zoomed_into_one_after_the_other(generated: GeneratedWorld) -> None:
     for task in generated.pairs:
         first, second = task.evidence
