@@ -34,12 +34,14 @@ def test_configurations_beside_studies_load() -> None:
 
 
 def test_studies_share_cold_starts_and_trainings() -> None:
-    names = ("table2b", "table2c", "table2d", "table4", "table7", "habit")
+    names = ("table2b", "table2c", "table2d", "table3", "table4", "table7", "rewards", "habit")
     plans = {name: plan_study(*load_study(name)) for name in names}
     made = {name: [step for step in plan.steps() if step.kind is not StepKind.EVALUATE] for name, plan in plans.items()}
     steps = {name: set(found) for name, found in made.items()}
-    for name in ("table2c", "table2d", "table7"):
-        assert steps[name] <= steps["table4"], name
+    for name, of in (("table2d", "table4"), ("table7", "table4"), ("table2c", "table2b"), ("table2b", "habit")):
+        assert steps[name] <= steps[of], name
+    for name in ("table3", "rewards"):
+        assert steps["table2d"] < steps[name]
     # One cold start for each seed, whatever the fast view gives away afterwards.
     assert sum(step.kind is StepKind.COLD_START for step in steps["habit"]) == 3
 
