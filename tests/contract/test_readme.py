@@ -1,4 +1,4 @@
-"""What the README says is there is there."""
+"""What the README and the pages behind it say is there is there."""
 
 import importlib.util
 import re
@@ -12,22 +12,65 @@ from source_tree import ROOT
 
 from videozoom.experiments.cli import main
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = ROOT / "README.md"
+DOCS = ROOT / "experiments" / "docs"
+PAGES = {path: path.read_text(encoding="utf-8") for path in (README, *sorted(DOCS.glob("*.md")))}
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return [block for page in PAGES.values() for found, block in BLOCK.findall(page) if found == language]
+
+
+def command_lines() -> list[list[str]]:
+    lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
+    return [list(line) for line in dict.fromkeys(map(tuple, lines)) if line]
 
 
 def commands(program: str) -> list[list[str]]:
-    lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
-    return [line[1:] for line in lines if line and line[0] == program]
+    return [line[1:] for line in command_lines() if line[0] == program]
+
+
+def links(path: Path) -> list[tuple[str, str]]:
+    """The relative links of a page, as file and heading."""
+    found = re.findall(r"\]\(([^)#]*)#?([^)]*)\)", BLOCK.sub("", PAGES[path]))
+    return [(target, anchor) for target, anchor in found if "://" not in target]
+
+
+def anchors(path: Path) -> set[str]:
+    """What GitHub calls the headings of a page in links."""
+    headings = re.findall(r"^#+ (.*)$", BLOCK.sub("", PAGES[path]), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_links_lead_to_files() -> None:
-    targets = [target for target in re.findall(r"\]\(([^)#]+)", README) if "://" not in target]
-    assert targets
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+    targets = [path.parent / target for path in PAGES for target, _ in links(path)]
+    assert len(targets) > 80
+    assert [target for target in targets if not target.exists()] == []
+
+
+def test_links_to_headings_lead_to_headings() -> None:
+    wanted = [
+        ((path.parent / target).resolve() if target else path, anchor)
+        for path in PAGES
+        for target, anchor in links(path)
+        if anchor
+    ]
+    assert wanted
+    assert [(target.name, anchor) for target, anchor in wanted if anchor not in anchors(target)] == []
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    linked = {(ROOT / target).resolve() for target, _ in links(README)}
+    assert [path.name for path in PAGES if path != README and path not in linked] == []
+
+
+def test_every_block_is_looked_at() -> None:
+    languages = {path: {language for language, _ in BLOCK.findall(page)} for path, page in PAGES.items()}
+    assert languages.pop(README) == {"python", "sh"}
+    assert set().union(*languages.values()) == {"sh"}
+    assert [path.name for path, page in PAGES.items() if "```" in BLOCK.sub("", page)] == []
+    assert {line[0] for line in command_lines()} == {"make", "python", "videozoom"}
 
 
 def test_the_examples_run_one_after_the_other(tmp_path: Path) -> None:
@@ -44,9 +87,8 @@ def test_the_examples_run_one_after_the_other(tmp_path: Path) -> None:
 
 
 def test_the_modules_it_runs_are_there() -> None:
-    lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
-    modules = [line[2] for line in lines if line[:2] == ["python", "-m"]]
-    modules += re.findall(r"`python -m ([\w.]+)`", README)
+    modules = [arguments[1] for arguments in commands("python") if arguments[0] == "-m"]
+    modules += [module for page in PAGES.values() for module in re.findall(r"`python -m ([\w.]+)`", page)]
     assert len(modules) >= 3
     assert [module for module in modules if importlib.util.find_spec(module) is None] == []
 

@@ -14,8 +14,9 @@ def test_pages_are_up_to_date(name: str) -> None:
     assert (DOCS / name).read_text(encoding="utf-8") == PAGES[name](), f"{name} is out of date; run: make docs"
 
 
-def test_all_pages_are_generated() -> None:
-    assert sorted(file.name for file in DOCS.glob("*.md")) == sorted(PAGES)
+def test_pages_that_say_they_are_generated_are() -> None:
+    says_so = {file.name for file in DOCS.glob("*.md") if "`make docs`" in file.read_text(encoding="utf-8")}
+    assert says_so == PAGES.keys()
 
 
 def test_pages_are_written_where_they_are_looked_for(tmp_path: Path) -> None:
