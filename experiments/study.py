@@ -40,6 +40,8 @@ class Cell(Section):
     """Settings of training and evaluation, by dotted key."""
     eval: Settings = Field(default={})
     """Settings of the evaluation alone: the training is that of the cell without them."""
+    against: str | None = None
+    """The cell that this one is compared with; null: the study's baseline."""
     paper: dict[str, float] = Field(default={})
     """What the paper reports of this row, by the names of the study's `paper_columns`."""
 
@@ -64,6 +66,8 @@ class Plot(Section):
     """An axis whose values are numbers."""
     is_difference: bool = False
     """Whether the differences to the baseline are drawn, along an axis, instead of the measure itself."""
+    cells: tuple[str, ...] = ()
+    """Names of the cells that are drawn; none draws all."""
 
 
 class Paper(Section):
@@ -109,8 +113,9 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        cells = ([self.baseline] if self.baseline else []) + [n for c in self.claims for n in (c.higher, c.lower)]
-        _check_names("cell", cells, self.cells)
+        cells = [it for it in (self.baseline, *(cell.against for cell in self.cells.values())) if it]
+        cells += [name for claim in self.claims for name in (claim.higher, claim.lower)]
+        _check_names("cell", [*cells, *(name for plot in self.plots for name in plot.cells)], self.cells)
         measures = [*self.measures, *(c.measure for c in self.claims), *(p.measure for p in self.plots)]
         _check_names("measure", measures, MEASURES)
         _check_names("axis", [plot.over for plot in self.plots if plot.over], self.axes)
@@ -121,6 +126,11 @@ class Study(Section):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds must differ, got {', '.join(map(str, self.seeds))}")
         return self
+
+    def compared_with(self, name: str) -> str | None:
+        """Return the cell that a cell is compared with, if there is one."""
+        found = self.cells[name].against or self.baseline
+        return found if found != name else None
 
     def points(self) -> list[dict[str, str]]:
         """Return every combination of axis values, by axis; one empty combination without axes.

@@ -19,7 +19,8 @@ Rows = Sequence[Mapping[str, Any]]
 def cell_chart(plot: Plot, rows: Rows) -> Html:
     """Return means with intervals, one line of the picture per row; dots are single seeds."""
     measure = MEASURES[plot.measure]
-    shown = [(row, found) for row in rows if (found := row["measures"].get(plot.measure)) is not None]
+    drawn = [row for row in rows if row["cell"] in plot.cells or not plot.cells]
+    shown = [(row, found) for row in drawn if (found := row["measures"].get(plot.measure)) is not None]
     ends = [end for _, found in shown for end in (*(found["ci95"] or ()), *found["by_seed"].values())]
     marks = (
         [0.0, 0.25, 0.5, 0.75, 1.0] if measure.unit == "rate" else ticks(min(0.0, *ends, 0.0), max(ends, default=1.0))
@@ -49,6 +50,8 @@ def axis_chart(plot: Plot, rows: Rows) -> Html:
     aside = (max(values) - min(values)) / 120
     series, markers = [], []
     for index, cell in enumerate(cells):
+        if plot.cells and cell not in plot.cells:
+            continue
         style, shift = STYLES[index % len(STYLES)], aside * (index - (len(cells) - 1) / 2)
         points = []
         for row in rows:

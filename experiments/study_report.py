@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
+from videozoom.experiments.study import Study
 from videozoom.experiments.study_charts import axis_chart, axis_legend, cell_chart
 from videozoom.experiments.study_curves import curve_section
 from videozoom.experiments.study_measures import MEASURES
@@ -89,8 +90,8 @@ def _table(plan: Plan, results: Results) -> Html:
     notes = []
     if study.baseline:
         notes = [
-            f"Below each mean: the difference to {study.cells[study.baseline].label}, paired by seed, with Student's "
-            "interval over seeds, then the bootstrap over tasks."
+            f"Below each mean: the difference to {study.cells[study.baseline].label}{_exceptions(study)}, paired by "
+            "seed, with Student's interval over seeds, then the bootstrap over tasks."
         ]
     if study.paper:
         notes.append(f"Paper: {study.paper.source}.")
@@ -109,6 +110,12 @@ def _table(plan: Plan, results: Results) -> Html:
         ),
         element("p", " ".join(notes), class_="fine"),
     )
+
+
+def _exceptions(study: Study) -> str:
+    """Return which cells are compared with others than the baseline, in words."""
+    others = [(cell.label, study.cells[cell.against].label) for cell in study.cells.values() if cell.against]
+    return f" ({'; '.join(f'of {label}: to {other}' for label, other in others)})" if others else ""
 
 
 def _table_row(row: Results, measures: list[str], columns: list[str], heads: list[str]) -> Html:

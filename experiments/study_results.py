@@ -187,7 +187,8 @@ def _numbers(run: CellRun, cache: StepCache) -> RunNumbers | None:
 
 def _row(plan: Plan, run: CellRun, numbers: Mapping[str, Seeds], failed: Mapping[str, str]) -> dict[str, Any]:
     study, cell, here = plan.study, plan.study.cells[run.cell], numbers[run.row]
-    base = row_name(study.baseline, run.point) if study.baseline and study.baseline != run.cell else None
+    other = study.compared_with(run.cell)
+    base = row_name(other, run.point) if other else None
     differences = {
         measure: found.as_dict() | {"verdict": found.verdict.value}
         for measure in study.measures

@@ -92,7 +92,8 @@ def print_study(study: Study, results: Results) -> None:
     table.add_column("", overflow="fold")
     table.add_column("mean (interval)", justify="right", no_wrap=True)
     if study.baseline:
-        table.add_column(f"against {study.baseline}", justify="right", no_wrap=True)
+        others = dict.fromkeys(filter(None, map(study.compared_with, study.cells)))
+        table.add_column("against " + ", ".join(others), justify="right", overflow="fold")
     # The first of the paper's columns; a terminal has no room for all, the report has.
     columns = list(study.paper.columns.items())[:1] if study.paper else []
     for _, column in columns:

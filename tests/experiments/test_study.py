@@ -50,6 +50,8 @@ def test_studies_share_cold_starts_and_trainings() -> None:
     ("changes", "sentence"),
     [
         ({"baseline": "nonne"}, "there is no cell 'nonne'; there are: none, multi, one_step, random"),
+        ({"cells": {"a": {"label": "x", "against": "b"}}, "baseline": None, "claims": []}, "there is no cell 'b'"),
+        ({"plots": [{"measure": "accuracy", "title": "x", "cells": ["b"]}]}, "there is no cell 'b'"),
         ({"measures": ["acuracy"]}, "there is no measure 'acuracy'; there are: accuracy, "),
         ({"seeds": [1, 1]}, "seeds must differ, got 1, 1"),
         ({"claims": [{"measure": "accuracy", "higher": "a", "lower": "none", "says": ""}]}, "there is no cell 'a'"),
