@@ -33,6 +33,8 @@ class Marker:
     x: float
     y: float
     interval: Interval | None = None
+    values: tuple[float, ...] = ()
+    """What it is the mean of, drawn as small dots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +173,8 @@ def interval_bar(value: float, interval: Interval | None, style: str, *, chance:
 def _scales(series: Sequence[Series], markers: Sequence[Marker], unit: str) -> tuple[Scale, Scale, list[float]]:
     xs = [x for s in series for x, _ in s.points] + [m.x for m in markers] or [0.0]
     ys = [y for s in series for _, y in s.points] + [m.y for m in markers] or [0.0]
-    ys += [end for m in markers if m.interval for end in m.interval]
-    if unit == "rate" and max(ys) > 0.5:
+    ys += [end for m in markers for end in (*(m.interval or ()), *m.values)]
+    if unit == "rate" and max(ys) > 0.5 and min(ys) >= 0.0:
         y_ticks = [0.0, 0.25, 0.5, 0.75, 1.0]
     else:
         # Zero belongs to every axis: a flat curve looks flat. Rates keep at least 10 % of height.
@@ -241,6 +243,7 @@ def _marker(marker: Marker, x_scale: Scale, y_scale: Scale, unit: str) -> Html:
         low, high = y_scale(marker.interval.low), y_scale(marker.interval.high)
         parts.append(element("path", d=f"M{x} {low}V{high}M{x - 3} {low}h6M{x - 3} {high}h6", class_="whisker"))
         text += f" ({number_text(marker.interval.low, unit)} to {number_text(marker.interval.high, unit)})"
+    parts += [element("circle", cx=x, cy=y_scale(it), r=2, class_="value") for it in marker.values]
     parts.append(element("circle", cx=x, cy=y, r=4, class_="marker"))
     return element("g", element("title", text), parts, class_=f"series style-{marker.style}")
 

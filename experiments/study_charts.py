@@ -49,6 +49,8 @@ def axis_chart(plot: Plot, rows: Rows) -> Html:
     # Whiskers of neighbouring cells would hide each other.
     aside = (max(values) - min(values)) / 120
     series, markers = [], []
+    unit = MEASURES[plot.measure].unit
+    is_rate = unit == "rate"
     for index, cell in enumerate(cells):
         if plot.cells and cell not in plot.cells:
             continue
@@ -61,11 +63,13 @@ def axis_chart(plot: Plot, rows: Rows) -> Html:
             x = float(row["point"][plot.over]) + shift
             points.append((x, found["mean"]))
             ends = (found["ci95_seeds"] or found["ci95_tasks"]) if plot.is_difference else found["ci95"]
-            markers.append(Marker(row["row"], style, x, found["mean"], Interval(*ends) if ends else None))
+            # A few seeds may have wider intervals than a measure has values.
+            interval = Interval(*((max(-1.0, min(1.0, end)) for end in ends) if is_rate else ends)) if ends else None
+            singles = tuple(found["by_seed"].values()) if plot.is_difference else ()
+            markers.append(Marker(row["row"], style, x, found["mean"], interval, singles))
         if points:
             label = next(row["label"] for row in rows if row["cell"] == cell)
             series.append(Series(label, style, tuple(sorted(points))))
-    unit = MEASURES[plot.measure].unit
     return line_chart(
         plot.title, series, unit=unit, markers=markers, reference=(0.0, "") if plot.is_difference else None
     )
