@@ -9,7 +9,7 @@ from videozoom.experiments.study import Plot
 from videozoom.experiments.study_measures import MEASURES
 from videozoom.rollout.markup import Html, element
 
-WIDTH_PX, ROW_PX, LABEL_PX, RIGHT_PX, TOP_PX = 560, 30, 190, 70, 8
+WIDTH_PX, ROW_PX, LABEL_PX, RIGHT_PX, TOP_PX = 620, 30, 250, 70, 8
 STYLES = ("cold_start", "multi_step_grpo", "decoupled_grpo", "run-5", "run-6", "oracle")
 """Colours of lines along an axis, in the order of the cells."""
 
