@@ -197,25 +197,24 @@ class ColdStartData:
         """
         task = self._draw(rng)
         wanted, others = self._wanted(task)
-        view = self.frames.fast_view(task.video)
         if overview_share and rng.random() < overview_share:
-            turn = self._turn(task, view.span_s)
-            return self._forced(task, [turn], [""], wanted if turn.clip and _is_seen(wanted, turn.clip) else [])
+            turn = self._turn(task, self.frames.fast_view(task.video).span_s)
+            is_seen = turn.clip is not None and _is_seen(wanted, turn.clip)
+            return self._forced(task, [turn], [""], _told(wanted, is_seen=is_seen))
         if reads_fast_view:
-            return self._forced(task, [], [], wanted if _is_seen(wanted, view) else [])
+            is_seen = _is_seen(wanted, self.frames.fast_view(task.video))
+            return self._forced(task, [], [], _told(wanted, is_seen=is_seen))
         held = [others[rng.integers(len(others))]] if others and rng.random() < 0.5 else []
         if all(map(has_mark, wanted)):
             return self._answered(task, wanted, held, is_last=True)
-        return self._forced(task, self._turns(task, held), list(map(locate, held)), held)
+        return self._forced(
+            task, self._turns(task, held), list(map(locate, held)), " ".join([*map(describe, held), NOT_SEEN])
+        )
 
-    def _forced(
-        self, task: Task, turns: Sequence[Turn], zoom_reasons: Sequence[str], seen: Sequence[Event]
-    ) -> SupervisedSample:
-        """Return a sample of a forced answer after `turns`, which tells what was seen."""
-        wanted, _ = self._wanted(task)
+    def _forced(self, task: Task, turns: Sequence[Turn], zoom_reasons: Sequence[str], told: str) -> SupervisedSample:
+        """Return a sample of a forced answer after `turns`, for a reason that is told."""
         observation = self._observed(task, turns, is_last=True)
-        told = [*map(describe, seen), *([] if list(seen) == wanted else [NOT_SEEN])]
-        completion = self.protocol.write(Answer(gold_answer(task)), " ".join(told), observation)
+        completion = self.protocol.write(Answer(gold_answer(task)), told, observation)
         return SupervisedSample(self._prompt(observation, zoom_reasons, self.protocol), completion)
 
     def _answered(
@@ -286,6 +285,11 @@ class ColdStartData:
 def _is_seen(events: Sequence[Event], clip: VideoClip) -> bool:
     """Return whether a frame of a clip shows each of the events."""
     return all(any(event["start_s"] <= time_s < event["end_s"] for time_s in clip.times_s) for event in events)
+
+
+def _told(events: Sequence[Event], *, is_seen: bool) -> str:
+    """Return what is told of events by somebody who has seen all of them or not."""
+    return " ".join(map(describe, events)) if is_seen else NOT_SEEN
 
 
 def _moments_of(event: Event, view: VideoClip, total: int) -> range:
