@@ -14,7 +14,7 @@ from videozoom.experiments.wandb_tracker import WandbTracker
 def open_tracker(
     run: RunFolder, config: Config, *, main_phase: str, frames: FrameSource | None = None, name: str | None = None
 ) -> Trackers:
-    """Return the trackers of a run: `metrics.jsonl`, alarms, and the services that `config.tracking` asks for.
+    """Return the trackers of a training: `metrics.jsonl`, alarms, and the services that `config.tracking` asks for.
 
     Args:
         run: A new run, or one that goes on: what `metrics.jsonl` holds is kept, and other trackers continue theirs.
@@ -23,13 +23,28 @@ def open_tracker(
         frames: Where pictures of rollouts are read from.
         name: What the run is called, if not as in the configuration.
     """
-    settings = config.tracking
     # Alarms read what the file holds before anything is added to it.
     limits = AlarmLimits(**config.alarms.model_dump(exclude={"enabled"}))
     alarms = AlarmLog(run.alarms_file, limits, metrics_file=run.metrics_file) if config.alarms.enabled else None
-    trackers: list[Tracker] = [JsonlTracker(run.metrics_file)]
+    services = _services(run, config, main_phase, name)
+    trackers: list[Tracker] = [JsonlTracker(run.metrics_file), *services]
+    return Trackers(trackers, alarms=alarms, rollouts=_rollouts(config, services, frames))
+
+
+def open_eval_tracker(run: RunFolder, config: Config, *, main_phase: str, frames: FrameSource) -> Trackers:
+    """Return the services that `config.tracking` asks for, as trackers of an evaluation.
+
+    What it measures is one row for each policy, which `results.json` holds, so that no `metrics.jsonl` is written.
+    """
+    services = _services(run, config, main_phase, None)
+    return Trackers(services, rollouts=_rollouts(config, services, frames))
+
+
+def _services(run: RunFolder, config: Config, main_phase: str, name: str | None) -> list[Tracker]:
+    settings = config.tracking
+    services: list[Tracker] = []
     if settings.tensorboard:
-        trackers.append(TensorBoardTracker(run.path / "tensorboard", main_phase=main_phase))
+        services.append(TensorBoardTracker(run.path / "tensorboard", main_phase=main_phase))
     if settings.wandb:
         wandb = WandbTracker(
             run.path,
@@ -40,8 +55,11 @@ def open_tracker(
             group=settings.group,
             main_phase=main_phase,
         )
-        trackers.append(wandb)
-    # Nobody looks at tables that no tracker shows.
-    every = settings.rollouts_every if len(trackers) > 1 else 0
-    rollouts = RolloutPicker(frames, every=every, num_rollouts=settings.num_rollouts, seed=config.seed)
-    return Trackers(trackers, alarms=alarms, rollouts=rollouts)
+        services.append(wandb)
+    return services
+
+
+def _rollouts(config: Config, services: list[Tracker], frames: FrameSource | None) -> RolloutPicker:
+    # Nobody looks at tables that no service shows.
+    every = config.tracking.rollouts_every if services else 0
+    return RolloutPicker(frames, every=every, num_rollouts=config.tracking.num_rollouts, seed=config.seed)

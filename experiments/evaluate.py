@@ -18,6 +18,7 @@ from videozoom.experiments.build import (
     check_config,
     model_source,
 )
+from videozoom.experiments.build_tracking import open_eval_tracker
 from videozoom.experiments.config import Config
 from videozoom.experiments.config_endpoint import UNDECIDING
 from videozoom.experiments.config_files import dump_config, load_config
@@ -25,7 +26,13 @@ from videozoom.experiments.contestants import MODEL, Contestant, build_contestan
 from videozoom.experiments.errors import UserError
 from videozoom.experiments.open_traces import open_traces
 from videozoom.experiments.progress import console, progress
-from videozoom.experiments.result_rows import failure_note, print_probes, print_results, results_row
+from videozoom.experiments.result_rows import (
+    eval_metrics,
+    failure_note,
+    print_probes,
+    print_results,
+    results_row,
+)
 from videozoom.experiments.run_folder import RunFolder
 from videozoom.experiments.storage import storage_errors
 from videozoom.policies.parallel import as_completed
@@ -142,12 +149,17 @@ def _evaluate(config: Config, run: RunFolder, tasks: tuple[Task, ...], model: "M
 
     frames = build_frames(config)
     contestants = [build_contestant(config, name, tasks, frames, model) for name in config.eval.policies]
-    with open_traces(run, config) as traces:
+    rows: list[dict[str, Any]] = []
+    episodes: dict[str, list[tuple[Task, Trajectory]]] = {}
+    tracker = open_eval_tracker(run, config, main_phase=MODEL, frames=frames)
+    with tracker, open_traces(run, config, tracker) as traces, _resumable(run):
         evaluator = build_evaluator(config, tasks, traces, finished_episodes(run))
-        with _resumable(run):
-            episodes = {contestant.name: evaluator.episodes(contestant) for contestant in contestants}
-            probed = _probed(config, evaluator, frames, model, episodes)
-    rows = [results_row(name, pairs) for name, pairs in episodes.items()]
+        for contestant in contestants:
+            name = contestant.name
+            episodes[name] = evaluator.episodes(contestant)
+            rows.append(results_row(name, episodes[name]))
+            tracker.log(eval_metrics(rows[-1]), 0, name)
+        probed = _probed(config, evaluator, frames, model, episodes)
     results = {"rows": rows, "seed": config.seed, **probed}
     run.write_results(results)
     print_results(rows)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from generated_world import GeneratedWorld, smoke_config
+from tensorboard_events import events
 
 from videozoom.envs.task_files import save_tasks
 from videozoom.envs.tasks import Span, Task
@@ -82,6 +83,18 @@ def test_the_run_folder_holds_what_was_returned_and_can_be_run_again(task_file: 
     # Control: chance follows the seed.
     run_eval(load_config(first / "config.yaml", [f"run_dir={other}", "seed=5"]))
     assert zooms(other) != zooms(first)
+
+
+def test_trackers_get_what_was_measured_and_a_few_rollouts(task_file: Path, tmp_path: Path) -> None:
+    run_eval(rules_config(task_file, tmp_path / "run", "tracking.tensorboard=true"))
+    found = [value for _, value in events(tmp_path / "run" / "tensorboard")]
+    accuracy = {it.tag: it.simple_value for it in found if it.tag.endswith("/accuracy")}
+    assert set(accuracy) == {f"{rule}/eval/held_out/accuracy" for rule in RULES}
+    assert accuracy["oracle/eval/held_out/accuracy"] == 1.0
+    pictures = {it.tag.rpartition("/")[0] for it in found if it.image.encoded_image_string}
+    assert pictures == {f"{rule}/rollouts/eval" for rule in RULES}
+    # What `results.json` holds already is in no second file.
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 def test_a_missing_video_is_counted_and_left_out(generated: GeneratedWorld, task_file: Path, tmp_path: Path) -> None:

@@ -1,12 +1,9 @@
 import logging
-import struct
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from tensorboardX.proto.event_pb2 import Event
+from tensorboard_events import events
 
 from videozoom.experiments.alarms import Alarm, AlarmName, AlarmState
 from videozoom.experiments.dashboards import SECTIONS
@@ -15,17 +12,6 @@ from videozoom.experiments.tracked_rollouts import RolloutRow, RolloutTable
 
 ALARM = Alarm(AlarmName.NO_VARIANCE, AlarmState.ON, "grpo", 3, "group/zero_std/rate", 1.0, 0.95)
 TABLE = RolloutTable("rollouts/train", 3, "train", (RolloutRow({"reward": 1.0}, np.zeros((4, 8, 3), np.uint8)),))
-
-
-def events(folder: Path) -> Iterator[tuple[int, Any]]:
-    """Yield `(step, value)` of all event files: records of length, checksum, content, checksum."""
-    for file in sorted(folder.glob("events.out.tfevents.*")):
-        data = file.read_bytes()
-        while data:
-            (length,) = struct.unpack("<Q", data[:8])
-            event = Event.FromString(data[12 : 12 + length])
-            yield from ((event.step, value) for value in event.summary.value)
-            data = data[16 + length :]
 
 
 def test_metrics_are_scalars_over_iterations(tmp_path: Path) -> None:
