@@ -1,5 +1,6 @@
 """Questions without options in protocols and environments: what is asked, what is read, what is refused."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -10,9 +11,9 @@ import gymnasium
 import pytest
 from fuzzed_protocols import DURATION_S, observe
 from memory_world import MemoryFrames
-from output_fuzzer import check_zoom, fuzzed
+from output_fuzzer import check_action, check_zoom, fuzzed
 
-from videozoom.envs.actions import Action, Answer, Malformed, MalformedReason, ZoomIn
+from videozoom.envs.actions import Action, Answer, AskVideo, GetCaption, Malformed, MalformedReason, ZoomIn
 from videozoom.envs.answer_texts import read_answer
 from videozoom.envs.check import ZoomEnvError, check_zoom_env
 from videozoom.envs.messages import TextPart
@@ -208,10 +209,16 @@ def test_love_r1_cannot_write_answers_whose_braces_do_not_match(text: str) -> No
 
 def parsers() -> dict[str, tuple[Callable[[str], Action], list[str], QuestionKind]]:
     found = {}
-    for name, protocol in (("love_r1", RL), ("love_r1 eval", EVAL), ("videozoomer", VideoZoomerProtocol())):
+    zoom, looks = ZoomIn(Span(4.0, 6.0), 2.0), (GetCaption((1, 2)), AskVideo((1, 1, 2), "Who waves?"))
+    for name, protocol, asked in (
+        ("love_r1", RL, (zoom,)),
+        ("love_r1 eval", EVAL, (zoom,)),
+        ("videozoomer", VideoZoomerProtocol(), (zoom,)),
+        ("longvideo_r1", LongVideoR1Protocol(), looks),
+    ):
         for kind in FREE_KINDS:
             observation = asking(kind)
-            actions = (Answer(ANSWERS[kind]), Answer(f"{ANSWERS[kind]} "), ZoomIn(Span(4.0, 6.0), 2.0))
+            actions = (Answer(ANSWERS[kind]), Answer(f"{ANSWERS[kind]} "), *asked)
             valid = [protocol.write(action, why, observation) for action in actions for why in ("", "I see {it}.")]
             found[f"{name} {kind}"] = (partial(protocol.parse, observation=observation), valid, kind)
     return found
@@ -222,18 +229,18 @@ PARSERS = parsers()
 
 def check_fuzzed(name: str, num: int) -> None:
     parse, valid, kind = PARSERS[name]
-    counts = {Answer: 0, ZoomIn: 0, Malformed: 0}
+    counts: Counter[type[Action] | str] = Counter()
     for text in fuzzed(valid, num):
         action = parse(text)
-        assert isinstance(action, Answer | ZoomIn | Malformed)
-        counts[type(action)] += 1
         if isinstance(action, Answer):
             assert not isinstance(read_answer(kind, action.text), MalformedReason)
             assert len(action.text) <= 2000
-        elif isinstance(action, ZoomIn):
-            check_zoom(action, SpanRules(), DURATION_S)
         else:
-            assert action.reason in tuple(MalformedReason)
+            check_action(action, ())
+        if isinstance(action, ZoomIn):
+            check_zoom(action, SpanRules(), DURATION_S)
+        counts[type(action) if isinstance(action, Answer | Malformed) else "look"] += 1
+    assert len(counts) == 3
     assert min(counts.values()) > 0.03 * num
 
 
