@@ -4,9 +4,7 @@ from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
-from videozoom.envs.json_lines import read_json_lines
 from videozoom.experiments.report_charts import Series, line_chart
-from videozoom.experiments.run_folder import RunFolder
 from videozoom.experiments.study_charts import STYLES
 from videozoom.experiments.study_plan import Plan, Step, StepKind
 from videozoom.experiments.study_steps import StepCache
@@ -28,7 +26,7 @@ def curve_section(plan: Plan, cache: StepCache) -> Html | None:
     cells = _trainings(plan)
     if not 1 < len(cells) <= _MOST_CELLS:
         return None
-    curves = {label: [_metrics(cache, step) for step in steps] for label, steps in cells.items()}
+    curves = {label: [cache.metrics(step) for step in steps] for label, steps in cells.items()}
     figures = []
     for metric, (title, unit) in _CURVES.items():
         series = [
@@ -79,8 +77,3 @@ def _trainings(plan: Plan) -> dict[str, list[Step]]:
             if step.kind is StepKind.GRPO and all(step not in steps for name, steps in found.items() if name != label):
                 found.setdefault(label, []).append(step)
     return found
-
-
-def _metrics(cache: StepCache, step: Step) -> list[dict[str, Any]]:
-    file = RunFolder(cache.path(step)).metrics_file
-    return list(read_json_lines(file)) if file.is_file() else []

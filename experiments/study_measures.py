@@ -1,4 +1,4 @@
-"""What studies measure: numbers of single episodes, whose means are compared, and costs of whole steps."""
+"""What studies measure: numbers of single episodes, whose means are compared, and of whole trainings or evaluations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,12 +44,15 @@ MEASURES: dict[str, Measure] = {
     "visual_tokens": Measure("Visual tokens read", ""),
     **{f"share_{n}_steps": Measure(f"Share of {n}-step episodes", "rate") for n in range(1, COUNTED_STEPS + 1)},
     **{f"accuracy_{n}_steps": Measure(f"Right answers in {n} steps", "rate") for n in range(1, COUNTED_STEPS + 1)},
+    "sampled_hit_rate": Measure("A sampled zoom sees the evidence", "rate", is_of_episodes=False),
     "training_cpu_s": Measure("CPU time of training", "s", is_of_episodes=False),
     "eval_cpu_s": Measure("CPU time of evaluation", "s", is_of_episodes=False),
     "eval_peak_mib": Measure("Memory that evaluation adds", "MiB", is_of_episodes=False),
 }
 """Measures by the names that study files use. One that an episode has no value for is missing there: the length of
-zooms where there is none, or accuracy in 2 steps where there were 3."""
+zooms where there is none, or accuracy in 2 steps where there were 3. Evaluation is greedy: where two spans are about as
+likely, its zooms all go to one of them. `sampled_hit_rate` is of the training's own whole episodes, in the last
+iterations before the weights that are evaluated (`study_results.LAST_ITERATIONS`)."""
 
 
 def episode_row(task: Task, trajectory: Trajectory) -> dict[str, Any]:

@@ -5,7 +5,7 @@ seeds: intervals are Student's, over seeds. Beside them stands how far the diffe
 that were trained: a bootstrap over pairs, the same task of the same seed under two cells.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import fmean
@@ -14,8 +14,12 @@ from typing import Any
 from videozoom.experiments.statistics import Difference, Interval, bootstrap_interval, paired_difference, t_interval
 from videozoom.experiments.study import Claim
 from videozoom.experiments.study_measures import MEASURES, mean_by_measure
-from videozoom.experiments.study_plan import CellRun, Plan, row_name
+from videozoom.experiments.study_plan import CellRun, Plan, StepKind, row_name
 from videozoom.experiments.study_steps import StepCache
+from videozoom.experiments.tracking import STEP
+
+LAST_ITERATIONS = 10
+"""How many iterations `sampled_hit_rate` is a mean over."""
 
 
 class Verdict(StrEnum):
@@ -38,11 +42,12 @@ class RunNumbers:
     """What was measured in one cell with one seed."""
 
     episodes: Sequence[Mapping[str, Any]]
-    costs: Mapping[str, float]
+    wholes: Mapping[str, float]
+    """Measures that are one number of a whole training or evaluation."""
 
     def value(self, measure: str) -> float | None:
         """Return a measure, `None` if nothing has it."""
-        return mean_by_measure(self.episodes, measure) if MEASURES[measure].is_of_episodes else self.costs.get(measure)
+        return mean_by_measure(self.episodes, measure) if MEASURES[measure].is_of_episodes else self.wholes.get(measure)
 
     def by_task(self, measure: str) -> dict[str, float]:
         """Return a measure of every episode that has it."""
@@ -61,7 +66,7 @@ class Comparison:
     over_seeds: Interval | None
     """Student's interval; `None` with one seed."""
     over_tasks: Interval | None
-    """Bootstrap over pairs of all seeds; `None` for costs."""
+    """Bootstrap over pairs of all seeds; `None` for what is one number of a whole training or evaluation."""
 
     @property
     def mean(self) -> float:
@@ -178,11 +183,30 @@ def _numbers(run: CellRun, cache: StepCache) -> RunNumbers | None:
     if result is None:
         return None
     trained = [found.cpu_s for step in run.training if (found := cache.find(step)) is not None]
-    costs = {"eval_cpu_s": result.cpu_s, "eval_peak_mib": result.peak_mib}
+    wholes = {"eval_cpu_s": result.cpu_s, "eval_peak_mib": result.peak_mib}
     if run.step.iteration is None:
         # A checkpoint on the way did not take the whole training.
-        costs["training_cpu_s"] = sum(trained)
-    return RunNumbers(result.facts["episodes"], costs)
+        wholes["training_cpu_s"] = sum(trained)
+    logged = [row for step in run.training if step.kind is StepKind.GRPO for row in cache.metrics(step)]
+    if (hits := late_mean(logged, "zoom/hit/rate", until=run.step.iteration)) is not None:
+        wholes["sampled_hit_rate"] = hits
+    return RunNumbers(result.facts["episodes"], wholes)
+
+
+def late_mean(rows: Iterable[Mapping[str, Any]], metric: str, *, until: int | None) -> float | None:
+    """Return a metric's mean over the last `LAST_ITERATIONS` of a training, or the last up to `until`.
+
+    Rows of an iteration that was done again count once; `None` if no row has the metric.
+
+    Example:
+        >>> rows = [{"progress/iteration": i, "x": float(i)} for i in range(1, 41)]
+        >>> late_mean(rows, "x", until=None), late_mean(rows, "x", until=20)
+        (35.5, 15.5)
+    """
+    values = {row[STEP]: row[metric] for row in rows if row.get(metric) is not None}
+    last = until if until is not None else max(values, default=0)
+    late = [value for iteration, value in values.items() if last - LAST_ITERATIONS < iteration <= last]
+    return fmean(late) if late else None
 
 
 def _row(plan: Plan, run: CellRun, numbers: Mapping[str, Seeds], failed: Mapping[str, str]) -> dict[str, Any]:

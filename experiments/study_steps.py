@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from videozoom.envs.json_lines import read_json_lines
 from videozoom.envs.task_files import write_atomically
 from videozoom.envs.videos.file_locks import LockState, file_lock
 from videozoom.experiments.bench_process import memory_mib, reset_peak, used_cpu_s
-from videozoom.experiments.run_folder import environment
+from videozoom.experiments.run_folder import RunFolder, environment
 from videozoom.experiments.study_plan import Step
 from videozoom.experiments.study_work import WORK, StepResult
 
@@ -48,6 +49,11 @@ class StepCache:
             return None
         row = json.loads(file.read_text(encoding="utf-8"))
         return StepResult(self.path(step), row["facts"], row["cpu_s"], row["wall_s"], row["peak_mib"])
+
+    def metrics(self, step: Step) -> list[dict[str, Any]]:
+        """Return what a training logged; nothing if it did not begin."""
+        file = RunFolder(self.path(step)).metrics_file
+        return list(read_json_lines(file)) if file.is_file() else []
 
     def failure(self, step: Step) -> str | None:
         """Return in a sentence why a step, or one that it needs, failed; `None` if none did."""

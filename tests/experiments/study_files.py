@@ -25,7 +25,7 @@ STUDY: dict[str, Any] = {
         "random": {"label": "random clips", "policy": "random", "set": {"rollout.zoom_step_fraction": 0}},
     },
     "baseline": "none",
-    "measures": ["accuracy", "num_steps", "training_cpu_s"],
+    "measures": ["accuracy", "num_steps", "sampled_hit_rate", "training_cpu_s"],
     "claims": [{"measure": "accuracy", "higher": "multi", "lower": "none", "says": "Learning helps"}],
     "paper": {"source": "LOVE-R1, Table 2b", "columns": {"overall": "Video-MME"}},
     "plots": [{"measure": "accuracy", "title": "Right answers"}],

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from videozoom.experiments.statistics import t_interval
-from videozoom.experiments.study_results import RunNumbers, Seeds, Verdict, compare, summary
+from videozoom.experiments.study_results import RunNumbers, Seeds, Verdict, compare, late_mean, summary
 from videozoom.experiments.study_table import claim_sentence
 
 
@@ -73,12 +73,24 @@ def test_a_measure_that_only_some_episodes_have_is_compared_by_its_means() -> No
     assert compare({0: steps(None)}, {0: steps(1.0)}, "span_s") is None
 
 
-def test_costs_have_no_tasks() -> None:
+def test_wholes_have_no_tasks() -> None:
     found = compare(
         {0: numbers([1], 10.0), 1: numbers([1], 20.0)}, {0: numbers([1], 15.0), 1: numbers([1], 26.0)}, "training_cpu_s"
     )
     assert found is not None
     assert (found.mean, found.over_tasks) == (5.5, None)
+
+
+def test_late_iterations_count_once_and_those_without_a_value_not_at_all() -> None:
+    def logged(*values: float | None) -> list[dict[str, float | None]]:
+        return [{"progress/iteration": float(i), "hits": value} for i, value in enumerate(values, start=1)]
+
+    rows = logged(*[0.0] * 5, *[1.0] * 10)
+    assert late_mean(rows, "hits", until=None) == 1.0
+    assert late_mean(rows, "hits", until=10) == 0.5
+    # Iterations 9 and 10, done again after a crash; iteration 11 had no zooms.
+    assert late_mean([*rows[:10], *rows[8:10], *logged(*[None] * 11)[10:]], "hits", until=11) == pytest.approx(5 / 9)
+    assert late_mean(rows, "rewards", until=None) is None
 
 
 @pytest.mark.parametrize(

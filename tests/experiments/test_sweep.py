@@ -47,6 +47,10 @@ def test_a_sweep_ends_in_numbers_of_every_cell(swept: tuple[Plan, Path, dict[str
     assert results["rows"][0]["differences"] == {}
     costs = [row["measures"]["training_cpu_s"]["mean"] for row in results["rows"]]
     assert costs[0] < costs[1] == costs[2] == costs[3]
+    # Of training's own episodes, which a cold start does not have.
+    sampled = [row["measures"].get("sampled_hit_rate", {}).get("mean") for row in results["rows"]]
+    assert sampled[0] is None
+    assert all(0.0 <= rate <= 1.0 for rate in sampled[1:])
     assert [claim["verdict"] for claim in results["claims"]] == ["open"]
 
 
